@@ -1,0 +1,496 @@
+//! The client's requests at the server: sent, answered, repeated, resumed or given up.
+//!
+//! In: what each kind of answer (or none) means for a request. A request that may have run is
+//! never sent again unless repeating it does no harm. Out: the messages inside answers (`remote`)
+//! and what a lost session means (`recover`).
+
+use std::sync::Arc;
+
+use super::handshake::failure_of;
+use super::{Bridge, Exchange, Phase, Purpose, Resume, Then, Timer};
+use crate::proto::classify::{self, Content};
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::ledger::Place;
+use crate::proto::message::Id;
+use crate::proto::retry;
+use crate::proto::transport::Transport;
+use crate::proto::{
+    Body, Ending, Head, Output, Request, Ticket, Trouble, TroubleKind, headers, limits, text,
+};
+
+/// Methods that may be repeated when it is unknown whether they ran: they read, or set something
+/// to the same value again.
+const REPEATABLE: [&str; 14] = [
+    "completion/complete",
+    "logging/setLevel",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "server/discover",
+    "tasks/get",
+    "tasks/list",
+    "tools/list",
+];
+
+impl Bridge {
+    /// Sends an open request; `mint` gives it a new id at the server, because it may be known
+    /// there under its old one.
+    pub(super) fn send_call(&mut self, id: &Id, mint: bool) {
+        if mint {
+            let upstream = self.own_id();
+            self.ledger.mint(id, upstream);
+        }
+        let generation = self.link.generation;
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return;
+        };
+        entry.generation = generation;
+        let body = match &entry.upstream {
+            Some(upstream) => entry.message.with_id(upstream),
+            None => entry.message.text().clone(),
+        };
+        let message = entry.message.clone();
+        let mut request = self.post(&message, body);
+        if matches!(self.link.phase, Phase::Idle)
+            && let Some(version) = message
+                .params()
+                .and_then(|params| crate::proto::message::member(params, "_meta"))
+                .and_then(|meta| crate::proto::message::member(meta, super::client::MODERN_VERSION))
+                .and_then(|raw| serde_json::from_str::<String>(raw).ok())
+        {
+            // MCP 2026-07-28, Streamable HTTP, Protocol Version Header: equal to the body's.
+            request
+                .headers
+                .push((headers::PROTOCOL_VERSION, headers::encode_value(&version)));
+        }
+        let ticket = self.start(Purpose::Call(id.clone()), request);
+        if let Some(entry) = self.ledger.get_mut(id) {
+            entry.place = Place::Exchange(ticket);
+        }
+    }
+
+    /// Starts the GET that continues a broken stream (MCP 2025-11-25, Transports, Resumability and
+    /// Redelivery).
+    pub(super) fn start_resumed(
+        &mut self,
+        purpose: Purpose,
+        request: Request,
+        resume: Resume,
+    ) -> Ticket {
+        let ticket = self.start(purpose, request);
+        if let Some(exchange) = self.exchanges.get_mut(&ticket) {
+            exchange.resumes = true;
+            exchange.last_event = Some(resume.last_event);
+            exchange.retry_ms = resume.retry_ms;
+            exchange.fruitless = resume.fruitless + 1;
+        }
+        ticket
+    }
+
+    pub(super) fn on_call_answer(
+        &mut self,
+        ticket: Ticket,
+        id: &Id,
+        exchange: Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if exchange.resumes {
+            return self.on_resume_refused(id, head);
+        }
+        if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
+            return self.session_refused(id, exchange.generation, head, body);
+        }
+        if head.status == 401 {
+            return self.call_unauthorized(id, head, body);
+        }
+        if classify::is_refused_as_busy(head) {
+            return self.call_busy(id, head, body);
+        }
+        let described = || classify::describe(head, body);
+        if classify::is_transient(head.status) {
+            let failure = Failure::new(Kind::HttpStatus, Executed::Unknown, described())
+                .with_status(head.status);
+            return self.outcome_unknown(id, failure);
+        }
+        if let Some(ending) = &body.cut
+            && head.is_success()
+        {
+            return self.call_cut(id, ending, head.status);
+        }
+        match classify::content(&body.bytes) {
+            Content::Rpc(messages) => {
+                let purpose = exchange.purpose.clone();
+                self.exchanges.insert(ticket, exchange);
+                self.calls_in_flight += 1;
+                for message in messages {
+                    self.on_remote_message(ticket, message);
+                }
+                if self.take_exchange(ticket).is_some() && self.is_in(id, ticket) {
+                    debug_assert!(matches!(purpose, Purpose::Call(_)));
+                    let text = format!("{}, which does not answer this request", described());
+                    let failure = Failure::new(Kind::NotMcp, Executed::Unknown, text);
+                    self.fail(id, &failure.with_status(head.status));
+                }
+            }
+            Content::BareError(error) => {
+                let Some(entry) = self.ledger.get(id) else {
+                    return;
+                };
+                let mut answer = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+                answer.extend_from_slice(entry.message.id().unwrap_or(id).token().as_bytes());
+                answer.extend_from_slice(br#","error":"#);
+                answer.extend_from_slice(&error);
+                answer.push(b'}');
+                self.respond(id, answer.into());
+            }
+            Content::Empty if head.is_success() => self.call_accepted(id),
+            Content::Empty | Content::Html(_) | Content::OtherJson | Content::Text(_) => {
+                if matches!(head.status, 404 | 405) && self.detect_again(id) {
+                    return;
+                }
+                self.fail(id, &unusable(head, body));
+            }
+        }
+    }
+
+    /// The server took the request and will answer elsewhere: on the stream of HTTP+SSE, or on
+    /// the GET stream if one is open.
+    fn call_accepted(&mut self, id: &Id) {
+        if self
+            .ledger
+            .get(id)
+            .is_some_and(|entry| entry.generation != self.link.generation)
+        {
+            return self.request_lost(id);
+        }
+        if self.link.transport == Some(Transport::Sse) || self.link.listen.is_open() {
+            if let Some(entry) = self.ledger.get_mut(id) {
+                entry.place = Place::Elsewhere;
+            }
+            return;
+        }
+        let text = "the server accepted the request, but answered with an empty body and has no \
+                    stream open on which its answer could come";
+        let failure = Failure::new(Kind::NotMcp, Executed::Unknown, text);
+        self.wait(id, limits::EMPTY_ANSWER, Then::Fail(failure));
+    }
+
+    pub(super) fn on_call_ended(
+        &mut self,
+        id: &Id,
+        exchange: &Exchange,
+        ticket: Ticket,
+        ending: Ending,
+    ) {
+        if !self.is_in(id, ticket) {
+            return;
+        }
+        match (&ending, exchange.resume()) {
+            (Ending::Complete | Ending::Cut(_), Some(resume))
+                if resume.fruitless < limits::RESUMPTIONS
+                    && exchange.generation == self.link.generation =>
+            {
+                let wait = retry::stream_wait(resume.retry_ms, resume.fruitless, &mut self.jitter);
+                self.debug(|| {
+                    let id = text::sanitize(id.token(), 80);
+                    format!(
+                        "the stream of {id} broke; resuming in {} ms",
+                        wait.as_millis()
+                    )
+                });
+                self.wait(id, wait, Then::Resume(resume));
+            }
+            _ => {
+                self.cancel_questions_of(ticket);
+                self.call_cut(id, &ending, 200);
+            }
+        }
+    }
+
+    pub(super) fn on_call_failed(&mut self, id: &Id, exchange: &Exchange, trouble: &Trouble) {
+        if exchange.resumes {
+            let Some(resume) = exchange.resume() else {
+                return;
+            };
+            if resume.fruitless < limits::RESUMPTIONS {
+                let wait = retry::stream_wait(None, resume.fruitless, &mut self.jitter);
+                return self.wait(id, wait, Then::Resume(resume));
+            }
+            return self.outcome_unknown(id, failure_of(trouble));
+        }
+        if trouble.sent && trouble.kind == TroubleKind::Broken {
+            return self.outcome_unknown(id, failure_of(trouble));
+        }
+        let again = matches!(trouble.kind, TroubleKind::Connect | TroubleKind::Broken);
+        let tries = self.ledger.get(id).map_or(0, |entry| entry.unreachable);
+        match retry::UNREACHABLE.get(tries) {
+            Some(&wait) if again && !trouble.sent => {
+                if let Some(entry) = self.ledger.get_mut(id) {
+                    entry.unreachable += 1;
+                }
+                self.wait(id, wait, Then::Send { mint: false });
+            }
+            _ => self.fail(id, &failure_of(trouble)),
+        }
+    }
+
+    /// The answer began and broke off.
+    fn call_cut(&mut self, id: &Id, ending: &Ending, status: u16) {
+        match ending {
+            Ending::TooLarge(text) => {
+                let failure = Failure::new(Kind::LimitExceeded, Executed::Unknown, text.clone());
+                self.fail(id, &failure.with_status(status));
+            }
+            Ending::Silent(text) => {
+                let failure = Failure::new(Kind::Timeout, Executed::Unknown, text.clone());
+                self.fail(id, &failure.with_status(status));
+            }
+            Ending::Complete | Ending::Cut(_) => {
+                let method = self
+                    .ledger
+                    .get(id)
+                    .map(|entry| entry.message.method().to_owned());
+                let method = text::sanitize(&method.unwrap_or_default(), 80);
+                let why = match ending {
+                    Ending::Cut(reason) => format!(" ({reason})"),
+                    _ => String::new(),
+                };
+                let text = format!(
+                    "the server closed the connection before it answered {method}{why}; whether \
+                     it ran is unknown"
+                );
+                let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
+                self.outcome_unknown(id, failure.with_status(status));
+            }
+        }
+    }
+
+    fn on_resume_refused(&mut self, id: &Id, head: &Head) {
+        let text = format!(
+            "the server closed the connection before it answered, and did not let the stream be \
+             resumed (HTTP {}); whether the request ran is unknown",
+            head.status
+        );
+        let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
+        self.outcome_unknown(id, failure.with_status(head.status));
+    }
+
+    /// Nobody knows whether the request ran. It is repeated once if that does no harm; else its
+    /// answer may still come on another stream for a moment.
+    fn outcome_unknown(&mut self, id: &Id, failure: Failure) {
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return;
+        };
+        if REPEATABLE.contains(&entry.message.method()) && entry.repeats == 0 {
+            entry.repeats += 1;
+            return self.wait(id, retry::REPEAT, Then::Send { mint: true });
+        }
+        if self.link.listen.is_open() {
+            return self.wait(id, limits::LATE_ANSWER, Then::Fail(failure));
+        }
+        self.fail(id, &failure);
+    }
+
+    fn call_unauthorized(&mut self, id: &Id, head: &Head, body: &Body) {
+        let fresh = self.ledger.get(id).is_some_and(|entry| !entry.refreshed);
+        if self.settings.has_header_commands && fresh {
+            if let Some(entry) = self.ledger.get_mut(id) {
+                entry.refreshed = true;
+            }
+            self.park_request(id);
+            self.refresh_headers();
+            return;
+        }
+        let failure = self.unauthorized(head, body);
+        self.fail(id, &failure);
+    }
+
+    /// The error for a 401.
+    pub(super) fn unauthorized(&self, head: &Head, body: &Body) -> Failure {
+        let what = classify::describe(head, body);
+        let next = if self.settings.has_authorization {
+            "the server refused your Authorization header; check that the token is complete and still valid"
+        } else {
+            "the server wants credentials; pass them with --header \"Authorization: Bearer TOKEN\" \
+             (or --header-file, --header-command)"
+        };
+        Failure::new(
+            Kind::SignInRequired,
+            Executed::No,
+            format!("{what}; {next}"),
+        )
+        .with_status(head.status)
+    }
+
+    pub(super) fn refresh_headers(&mut self) {
+        if !std::mem::replace(&mut self.refreshing, true) {
+            self.debug(|| "HTTP 401: running the header commands again".into());
+            self.out.push(Output::RefreshHeaders);
+        }
+    }
+
+    pub(super) fn on_headers_refreshed(&mut self, ok: bool) {
+        self.refreshing = false;
+        self.debug(|| {
+            format!(
+                "the header commands ran again: {}",
+                if ok { "done" } else { "failed" }
+            )
+        });
+        self.handshake_refreshed();
+    }
+
+    /// Refused unread because the server is busy: sent again, whatever it is.
+    fn call_busy(&mut self, id: &Id, head: &Head, body: &Body) {
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return;
+        };
+        let asked = head.headers.contains_key("retry-after");
+        let wait = match retry::retry_after(head) {
+            Some(wait) => Some(wait),
+            None if asked => None,
+            None => retry::BUSY.get(entry.busy as usize).copied(),
+        };
+        match wait {
+            Some(wait) if entry.busy < retry::BUSY_REPEATS => {
+                entry.busy += 1;
+                self.wait(id, wait, Then::Send { mint: false });
+            }
+            _ => {
+                let described = classify::describe(head, body);
+                let later = match head
+                    .header("retry-after")
+                    .map(|value| text::sanitize(value, 40))
+                {
+                    Some(value) => format!("it asks to come back later (Retry-After: {value})"),
+                    None => "try again later".to_owned(),
+                };
+                let failure = Failure::new(
+                    Kind::HttpStatus,
+                    Executed::No,
+                    format!("{described}; {later}"),
+                );
+                self.fail(id, &failure.with_status(head.status));
+            }
+        }
+    }
+
+    /// The address stopped being an MCP endpoint for a server without sessions: looked at anew,
+    /// once for each request.
+    fn detect_again(&mut self, id: &Id) -> bool {
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return false;
+        };
+        if self.link.session.is_some()
+            || self.link.transport.is_none()
+            || self.client.initialize.is_none()
+            || std::mem::replace(&mut entry.detected_again, true)
+        {
+            return false;
+        }
+        let generation = entry.generation;
+        self.park_request(id);
+        if generation == self.link.generation && matches!(self.link.phase, Phase::Open) {
+            self.link.transport = None;
+            self.lose_session(generation);
+        }
+        true
+    }
+
+    // Waiting.
+
+    /// Lets an open request wait for a timer.
+    pub(super) fn wait(&mut self, id: &Id, wait: std::time::Duration, then: Then) {
+        self.serial += 1;
+        let number = self.serial;
+        if let Some(entry) = self.ledger.get_mut(id) {
+            entry.place = Place::Waiting(number);
+            self.after(
+                wait,
+                Timer::Call {
+                    id: id.clone(),
+                    wait: number,
+                    then,
+                },
+            );
+        }
+    }
+
+    pub(super) fn on_call_timer(&mut self, id: &Id, wait: u64, then: Then) {
+        let Some(entry) = self.ledger.get(id) else {
+            return;
+        };
+        if entry.place != Place::Waiting(wait) {
+            return;
+        }
+        match then {
+            Then::Fail(failure) => self.fail(id, &failure),
+            Then::Send { mint } => {
+                if mint {
+                    let upstream = self.own_id();
+                    self.ledger.mint(id, upstream);
+                }
+                self.resend(id);
+            }
+            Then::Resume(resume) if entry.generation == self.link.generation => {
+                let request = self.get(&Arc::clone(&self.link.endpoint), Some(&resume.last_event));
+                let ticket = self.start_resumed(Purpose::Call(id.clone()), request, resume);
+                if let Some(entry) = self.ledger.get_mut(id) {
+                    entry.place = Place::Exchange(ticket);
+                }
+            }
+            Then::Resume(_) => self.request_lost(id),
+        }
+    }
+
+    /// Sends a request again as soon as the link allows.
+    pub(super) fn resend(&mut self, id: &Id) {
+        self.park_request(id);
+        if matches!(self.link.phase, Phase::Lost { .. }) {
+            self.try_to_reopen();
+        }
+    }
+
+    fn is_in(&self, id: &Id, ticket: Ticket) -> bool {
+        self.ledger
+            .get(id)
+            .is_some_and(|entry| entry.place == Place::Exchange(ticket))
+    }
+
+    pub(super) fn on_linger_over(&mut self, ticket: Ticket) {
+        if let Some(exchange) = self.exchanges.get(&ticket)
+            && matches!(exchange.purpose, Purpose::Drain)
+        {
+            self.cancel_exchange(ticket);
+        }
+    }
+}
+
+pub(super) fn is_repeatable(method: &str) -> bool {
+    REPEATABLE.contains(&method)
+}
+
+/// The error for an answer that is neither a message nor a known refusal.
+fn unusable(head: &Head, body: &Body) -> Failure {
+    let what = classify::describe(head, body);
+    let failure = if head.is_success() {
+        let text = format!(
+            "{what}, which is not an MCP answer; is there a login page or a proxy in between?"
+        );
+        Failure::new(Kind::NotMcp, Executed::Unknown, text)
+    } else {
+        let executed = if head.status < 500 {
+            Executed::No
+        } else {
+            Executed::Unknown
+        };
+        Failure::new(Kind::HttpStatus, executed, what)
+    };
+    failure.with_status(head.status)
+}

@@ -1,0 +1,366 @@
+//! What the local client says.
+//!
+//! In: lines, judged and sorted. Out: how they travel (`calls`, `outbox`, `handshake`).
+
+use bytes::Bytes;
+
+use super::{Bridge, Own, Parked, Phase, Purpose};
+use crate::proto::failure::{Executed, protocol_error};
+use crate::proto::failure::{Failure, INVALID_REQUEST, Kind as FailureKind, PARSE_ERROR};
+use crate::proto::ledger::{Entry, Place};
+use crate::proto::message::{Id, Kind, Malformed, Message, Parsed, member, salvage_id};
+use crate::proto::{Level, limits, text};
+
+/// The only revision that has batches (MCP 2025-03-26, Overview, Batching).
+const BATCH_REVISION: &str = "2025-03-26";
+
+/// Marks a request of the 2026-07-28 revision or later, which needs no handshake.
+pub(super) const MODERN_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+impl Bridge {
+    pub(super) fn on_line(&mut self, line: Bytes) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        match Message::parse_any(line.clone()) {
+            Ok(Parsed::One(message)) => self.on_message(message, None),
+            Ok(Parsed::Batch(elements)) => self.on_batch(elements),
+            Err(fault) => {
+                let answer = self.refuse(&line, &fault);
+                if let Some(answer) = answer {
+                    self.line(answer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_long_line(&mut self, head: &Bytes) {
+        let limit = self.settings.message_limit >> 20;
+        let text = format!(
+            "a line above the limit of {limit} MiB was dropped (--max-message-size raises it)"
+        );
+        self.say(Level::Warn, format!("from the client: {text}"));
+        if let Some(id) = salvage_id(head) {
+            self.line(protocol_error(Some(&id), INVALID_REQUEST, &text));
+        }
+    }
+
+    /// The answer to a line that is no message, if it gets one.
+    fn refuse(&mut self, line: &Bytes, fault: &Malformed) -> Option<Bytes> {
+        let (id, code, reason) = match fault {
+            Malformed::NotJson(reason) => {
+                let id = salvage_id(line.get(..limits::LINE_HEAD).unwrap_or(line));
+                let reason = format!("this line is not JSON: {}", text::sanitize(reason, 200));
+                self.say(Level::Warn, format!("from the client: {reason}"));
+                return Some(protocol_error(id.as_ref(), PARSE_ERROR, &reason));
+            }
+            Malformed::NotRpc { id, reason } => (id, INVALID_REQUEST, reason),
+        };
+        self.say(
+            Level::Warn,
+            format!("from the client: not a JSON-RPC 2.0 message: {reason}"),
+        );
+        id.as_ref().map(|id| protocol_error(Some(id), code, reason))
+    }
+
+    fn on_batch(&mut self, elements: Vec<Bytes>) {
+        let allowed = self.client.version.as_deref() == Some(BATCH_REVISION);
+        let parsed: Vec<_> = elements
+            .into_iter()
+            .map(|text| (text.clone(), Message::parse(text)))
+            .collect();
+        let opens = parsed.iter().any(|(_, message)| {
+            message
+                .as_ref()
+                .is_ok_and(|message| message.method() == "initialize")
+        });
+        let reason = if opens {
+            Some("\"initialize\" must not be part of a batch")
+        } else if !allowed {
+            Some(
+                "batches belong to protocol revision 2025-03-26 alone; send the messages one by one",
+            )
+        } else if parsed.len() > limits::BATCH {
+            Some("a batch holds at most 256 messages")
+        } else {
+            None
+        };
+        if parsed.is_empty() {
+            self.say(Level::Warn, "from the client: an empty batch");
+        }
+        if let Some(reason) = reason {
+            self.say(Level::Warn, format!("from the client: {reason}"));
+            for (_, message) in &parsed {
+                let Ok(message) = message else { continue };
+                if let (Kind::Request, Some(id)) = (message.kind(), message.id()) {
+                    let answer = protocol_error(Some(id), INVALID_REQUEST, reason);
+                    self.line(answer);
+                }
+            }
+            return;
+        }
+        let number = self.ledger.start_batch();
+        for (text, message) in parsed {
+            match message {
+                Ok(message) => self.on_message(message, Some(number)),
+                Err(fault) => {
+                    if let Some(answer) = self.refuse(&text, &fault) {
+                        self.ledger.add_to_batch(number, answer);
+                    }
+                }
+            }
+        }
+        if let Some(whole) = self.ledger.finish_batch(number) {
+            self.line(whole);
+        }
+    }
+
+    fn on_message(&mut self, message: Message, batch: Option<u64>) {
+        match message.kind() {
+            Kind::Request => self.on_request(message, batch),
+            Kind::Notification => self.on_notification(message),
+            Kind::Response => self.on_reply(&message),
+        }
+    }
+
+    fn on_request(&mut self, message: Message, batch: Option<u64>) {
+        let Some(id) = message.id().cloned() else {
+            return;
+        };
+        self.debug(|| {
+            format!(
+                "client → {} {}",
+                message.method(),
+                text::sanitize(id.token(), 80)
+            )
+        });
+        if message.method() == "tools/call" {
+            let name: String = message.param("name").unwrap_or_default();
+            if let Some(refusal) = self.settings.filter.refusal(&name) {
+                let name = text::sanitize(&name, 100);
+                let reason = refusal.flag();
+                let text = format!("tool \"{name}\" is not available here: {reason}");
+                let failure = Failure::new(FailureKind::ToolNotAvailable, Executed::No, text);
+                self.answer(batch, failure.answer(&id));
+                return;
+            }
+        }
+        if self.ledger.get(&id).is_some() {
+            let text = "a request with this id is still open";
+            self.answer(batch, protocol_error(Some(&id), INVALID_REQUEST, text));
+            return;
+        }
+        if message.method() == "initialize" {
+            self.on_initialize(message, &id, batch);
+            return;
+        }
+        match &self.link.phase {
+            Phase::Open => {
+                self.ledger.enter(message, batch);
+                self.park_request(&id);
+            }
+            Phase::Handshaking(_) | Phase::Barrier(_) => {
+                self.ledger.enter(message, batch);
+                self.park_request(&id);
+            }
+            Phase::Lost { .. } => {
+                self.ledger.enter(message, batch);
+                self.park_request(&id);
+                self.try_to_reopen();
+            }
+            Phase::Idle => self.on_early_request(message, &id, batch),
+        }
+    }
+
+    /// A request before any handshake. `ping` is allowed then (MCP 2025-11-25, Lifecycle,
+    /// Initialization); requests that carry their own protocol version need no handshake.
+    fn on_early_request(&mut self, message: Message, id: &Id, batch: Option<u64>) {
+        if message.method() == "ping" {
+            let id = id.token();
+            self.answer(
+                batch,
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#).into(),
+            );
+            return;
+        }
+        let modern = message
+            .params()
+            .and_then(|params| member(params, "_meta"))
+            .is_some_and(|meta| member(meta, MODERN_VERSION).is_some());
+        if modern || message.method() == "server/discover" {
+            self.ledger.enter(message, batch);
+            self.send_call(id, false);
+            return;
+        }
+        let text = "send \"initialize\" first";
+        self.answer(batch, protocol_error(Some(id), INVALID_REQUEST, text));
+    }
+
+    fn on_initialize(&mut self, message: Message, id: &Id, batch: Option<u64>) {
+        if matches!(self.link.phase, Phase::Handshaking(_)) {
+            let text = "another \"initialize\" is still being answered";
+            self.answer(batch, protocol_error(Some(id), INVALID_REQUEST, text));
+            return;
+        }
+        self.client.initialize = Some(message.clone());
+        self.client.initialized = false;
+        self.ledger.enter(message, batch);
+        self.first_handshake(id);
+    }
+
+    fn on_notification(&mut self, message: Message) {
+        self.debug(|| format!("client → {}", message.method()));
+        match message.method() {
+            "notifications/cancelled" => self.on_cancelled(&message),
+            "notifications/initialized" => match self.link.phase {
+                Phase::Open => self.send_initialized(&message),
+                Phase::Handshaking(_) => self.park_note(message),
+                Phase::Idle | Phase::Barrier(_) | Phase::Lost { .. } => {
+                    self.debug(|| "notifications/initialized without a session: dropped".into());
+                }
+            },
+            "tools/call" if self.settings.filter.is_active() => {
+                self.debug(|| "tools/call without an id: dropped".into());
+            }
+            method => match self.link.phase {
+                Phase::Idle => {
+                    let method = text::sanitize(method, 80);
+                    self.debug(|| format!("{method} without a session: dropped"));
+                }
+                Phase::Open | Phase::Handshaking(_) | Phase::Barrier(_) => self.park_note(message),
+                Phase::Lost { .. } => {
+                    self.park_note(message);
+                    self.try_to_reopen();
+                }
+            },
+        }
+    }
+
+    /// A cancellation (MCP 2025-11-25, Cancellation). It gets no answer, and neither does its
+    /// request.
+    fn on_cancelled(&mut self, message: &Message) {
+        let id = message
+            .params()
+            .and_then(|params| member(params, "requestId"))
+            .and_then(Id::from_raw);
+        let Some(id) = id else {
+            self.debug(|| "notifications/cancelled without a usable requestId: dropped".into());
+            return;
+        };
+        let known = self.ledger.get(&id);
+        if known.is_none_or(|entry| entry.message.method() == "initialize") {
+            self.debug(|| "notifications/cancelled for no cancellable request: dropped".into());
+            return;
+        }
+        let Some(entry) = self.ledger.strike(&id) else {
+            return;
+        };
+        self.settle_batch(&entry, None);
+        let upstream = entry.upstream.as_ref().map_or(&id, |upstream| upstream);
+        let note = message.with_param("requestId", upstream.token());
+        match entry.place {
+            Place::Parked => {}
+            Place::Exchange(ticket) => {
+                self.repurpose(ticket, Purpose::Abandoned);
+                self.post_cancellation(note, Some(ticket), entry.generation);
+            }
+            Place::Elsewhere | Place::Waiting(_) => {
+                self.post_cancellation(note, None, entry.generation);
+            }
+        }
+    }
+
+    /// The client's answer to a question of the server.
+    fn on_reply(&mut self, message: &Message) {
+        let question = message.id().and_then(|id| self.questions.take(id));
+        let Some(question) = question else {
+            self.say_once("stray-reply", Level::Info, || {
+                "from the client: a response to no question of the server was dropped".into()
+            });
+            return;
+        };
+        if question.generation == self.link.generation {
+            self.post_reply(message.with_id(&question.id));
+        } else {
+            self.debug(|| "the answer to a question of a lost session was dropped".into());
+        }
+    }
+
+    // Answers.
+
+    /// Gives the client an answer that belongs to no open request.
+    fn answer(&mut self, batch: Option<u64>, answer: Bytes) {
+        match batch {
+            Some(number) => self.ledger.add_to_batch(number, answer),
+            None => self.line(answer),
+        }
+    }
+
+    /// Answers an open request and strikes it out.
+    pub(super) fn respond(&mut self, id: &Id, answer: Bytes) {
+        let Some(entry) = self.ledger.strike(id) else {
+            return;
+        };
+        if entry.batch.is_some() {
+            self.settle_batch(&entry, Some(answer));
+        } else {
+            self.line(answer);
+        }
+    }
+
+    /// Answers an open request with an error of our own.
+    pub(super) fn fail(&mut self, id: &Id, failure: &Failure) {
+        let Some(entry) = self.ledger.get(id) else {
+            return;
+        };
+        let (method, id_text) = (
+            text::sanitize(entry.message.method(), 80),
+            text::sanitize(id.token(), 80),
+        );
+        let answer = failure.answer(entry.message.id().unwrap_or(id));
+        let kind = failure.kind.as_str();
+        self.say(
+            Level::Error,
+            format!("{method} {id_text}: {} [{kind}]", failure.text),
+        );
+        self.respond(id, answer);
+    }
+
+    /// Answers everything that waits for the link with the same error; notifications are dropped.
+    pub(super) fn fail_parked(&mut self, failure: &Failure) {
+        self.parked_bytes = 0;
+        for parked in std::mem::take(&mut self.parked) {
+            if let Parked::Request(id, _) = parked
+                && self
+                    .ledger
+                    .get(&id)
+                    .is_some_and(|entry| entry.place == Place::Parked)
+            {
+                self.fail(&id, failure);
+            }
+        }
+    }
+
+    fn settle_batch(&mut self, entry: &Entry, answer: Option<Bytes>) {
+        if let Some(number) = entry.batch
+            && let Some(whole) = self.ledger.settle(number, answer)
+        {
+            self.line(whole);
+        }
+    }
+
+    // Requests of our own.
+
+    /// Sends a request of our own under an id that neither side can use.
+    pub(super) fn send_own(&mut self, method: &str, params: Option<&str>, own: Own) {
+        let id = self.own_id();
+        let token = id.token();
+        let params = params.map_or_else(String::new, |params| format!(r#","params":{params}"#));
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{token},"method":"{method}"{params}}}"#);
+        if let Ok(message) = Message::parse(text.into()) {
+            self.own.insert(id.clone(), own);
+            let request = self.post(&message, message.text().clone());
+            self.start(Purpose::Own(id), request);
+        }
+    }
+}

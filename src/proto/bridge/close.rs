@@ -1,0 +1,89 @@
+//! The end: the client closed its side, a signal came, or nobody reads our output.
+//!
+//! In: who is still given time, and how the session is left. Out: ending the process (`driver`).
+
+use super::{Bridge, Phase, Purpose, Timer};
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::{Level, Output, StopReason, limits};
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    No,
+    /// The client sends nothing more; open requests may still finish.
+    Grace,
+    /// Only the end of the session is waited for.
+    Ending,
+}
+
+impl Bridge {
+    pub(super) fn on_local_closed(&mut self) {
+        if self.closing == Closing::No {
+            self.debug(|| "the client closed its end".into());
+            self.closing = Closing::Grace;
+            self.after(self.settings.eof_grace, Timer::Grace);
+        }
+    }
+
+    pub(super) fn on_stop(&mut self, reason: StopReason) {
+        if self.closing == Closing::Ending {
+            self.exit();
+            return;
+        }
+        let text = match reason {
+            StopReason::Signal => "asked to end",
+            StopReason::OutputClosed => "nobody reads our output any more",
+            StopReason::ParentGone => "the program that started the bridge is gone",
+        };
+        self.say(Level::Info, format!("Shutting down: {text}"));
+        self.finish(reason != StopReason::OutputClosed);
+    }
+
+    pub(super) fn on_grace_over(&mut self) {
+        if self.closing == Closing::Grace {
+            self.finish(true);
+        }
+    }
+
+    /// After the client closed its end: ends as soon as nothing is open.
+    pub(super) fn check_closing(&mut self) {
+        if self.closing == Closing::Grace && self.ledger.is_empty() && self.outbox.is_empty() {
+            self.finish(true);
+        }
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.closing == Closing::Ending
+    }
+
+    fn finish(&mut self, answer: bool) {
+        self.closing = Closing::Ending;
+        if answer {
+            let text = "the bridge was ended before the server answered";
+            let failure = Failure::new(Kind::Shutdown, Executed::Unknown, text);
+            for id in self.ledger.select(|_| true) {
+                self.fail(&id, &failure);
+            }
+        }
+        let tickets: Vec<_> = self.exchanges.keys().copied().collect();
+        for ticket in tickets {
+            self.cancel_exchange(ticket);
+        }
+        let delete = self.delete_request();
+        self.link.phase = Phase::Idle;
+        self.timers.clear();
+        match delete {
+            Some(request) => {
+                self.start(Purpose::Delete, request);
+                self.after(limits::SHUTDOWN, Timer::Shutdown);
+            }
+            None => self.exit(),
+        }
+    }
+
+    pub(super) fn exit(&mut self) {
+        self.closing = Closing::Ending;
+        self.timers.clear();
+        self.out.push(Output::Exit);
+    }
+}

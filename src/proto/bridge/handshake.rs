@@ -1,0 +1,867 @@
+//! First contact and reopening: `initialize` until it is answered.
+//!
+//! In: which transport to try, what to do about each answer to `initialize` and to the GET of
+//! HTTP+SSE, time limits. Out: what a lost session has to be given back (`recover`).
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use serde::Deserialize;
+use url::Url;
+
+use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
+use crate::proto::classify::{self, Content};
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::message::{Id, Message, member};
+use crate::proto::retry;
+use crate::proto::transport::{self, Transport};
+use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, TroubleKind, limits, text};
+
+/// One attempt to get an `initialize` answered, over one transport or both.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    serial: u64,
+    why: Why,
+    /// What is sent.
+    initialize: Message,
+    /// What is being tried.
+    transport: Transport,
+    /// What may be tried after it.
+    other: Option<Transport>,
+    /// What Streamable HTTP said, to be reported if HTTP+SSE is not spoken either.
+    http_outcome: Option<Outcome>,
+    ticket: Option<Ticket>,
+    status: Option<u16>,
+    session: Option<HeaderValue>,
+    moved_to: Option<Arc<Url>>,
+    busy: usize,
+    unreachable: usize,
+    repeated: bool,
+    other_version: bool,
+    refreshed: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Why {
+    /// The client sent `initialize` with this id.
+    Client(Id),
+    /// A session was lost.
+    Reopen,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Fail(Failure),
+    /// The server's own error.
+    Refused(Message),
+}
+
+impl Bridge {
+    /// Forwards the client's own `initialize`.
+    pub(super) fn first_handshake(&mut self, id: &Id) {
+        let Some(initialize) = self.client.initialize.clone() else {
+            return;
+        };
+        if matches!(self.link.phase, Phase::Open | Phase::Barrier(_)) {
+            self.drop_session();
+        }
+        self.begin(Why::Client(id.clone()), initialize);
+    }
+
+    /// Replays it in order to get a new session.
+    pub(super) fn reopen(&mut self) {
+        let Some(initialize) = &self.client.initialize else {
+            return;
+        };
+        let id = Id::text(&format!("mb-{}-{}", self.settings.nonce, self.serial + 1));
+        self.serial += 1;
+        let Ok(replay) = Message::parse(initialize.with_id(&id)) else {
+            return;
+        };
+        self.own.insert(id, Own::Initialize);
+        self.begin(Why::Reopen, replay);
+    }
+
+    fn begin(&mut self, why: Why, initialize: Message) {
+        self.serial += 1;
+        let serial = self.serial;
+        let decided = self.link.transport;
+        let handshake = Handshake {
+            serial,
+            why,
+            initialize,
+            transport: decided.unwrap_or(self.settings.strategy.first()),
+            other: if decided.is_some() {
+                None
+            } else {
+                self.settings.strategy.second()
+            },
+            http_outcome: None,
+            ticket: None,
+            status: None,
+            session: None,
+            moved_to: None,
+            busy: 0,
+            unreachable: 0,
+            repeated: false,
+            other_version: false,
+            refreshed: false,
+        };
+        self.link.generation += 1;
+        self.link.session = None;
+        self.link.version = None;
+        self.link.phase = Phase::Handshaking(handshake);
+        self.after(limits::INITIALIZE, Timer::HandshakeLimit(serial));
+        let strategy = self.settings.strategy.as_str();
+        self.announce(strategy);
+        self.contact();
+    }
+
+    fn announce(&mut self, strategy: &str) {
+        let url = text::public_url(&self.link.base);
+        self.say(Level::Info, format!("Connecting to remote server: {url}"));
+        self.say(Level::Info, format!("Using transport strategy: {strategy}"));
+    }
+
+    fn handshake(&mut self) -> Option<&mut Handshake> {
+        match &mut self.link.phase {
+            Phase::Handshaking(handshake) => Some(handshake),
+            _ => None,
+        }
+    }
+
+    /// Whether this exchange is the one the handshake waits for.
+    fn is_current(&mut self, ticket: Ticket) -> bool {
+        self.handshake()
+            .is_some_and(|handshake| handshake.ticket == Some(ticket))
+    }
+
+    /// Sends the first request of the transport that is being tried.
+    fn contact(&mut self) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let transport = handshake.transport;
+        match transport {
+            Transport::StreamableHttp => {
+                self.link.endpoint = Arc::clone(&self.link.base);
+                self.post_initialize();
+            }
+            Transport::Sse => {
+                self.drop_sse();
+                let request = self.get(&Arc::clone(&self.link.base), None);
+                let ticket = self.start(Purpose::Sse, request);
+                self.link.sse = Some(ticket);
+            }
+        }
+    }
+
+    fn post_initialize(&mut self) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let initialize = handshake.initialize.clone();
+        let request = self.post(&initialize, initialize.text().clone());
+        let ticket = self.start(Purpose::Initialize, request);
+        if let Some(handshake) = self.handshake() {
+            handshake.ticket = Some(ticket);
+        }
+    }
+
+    // Answers to `initialize`.
+
+    pub(super) fn on_initialize_answer(
+        &mut self,
+        ticket: Ticket,
+        exchange: Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if !self.is_current(ticket) {
+            return;
+        }
+        if exchange.resumes {
+            self.repeat_initialize(&format!("resuming the stream: HTTP {}", head.status));
+            return;
+        }
+        self.note_initialize_head(&exchange, head);
+        let content = classify::content(&body.bytes);
+        match head.status {
+            401 => return self.initialize_unauthorized(head, body),
+            status if classify::is_transient(status) => return self.initialize_busy(head, body),
+            _ => {}
+        }
+        if let Content::Rpc(messages) = content {
+            self.exchanges.insert(ticket, exchange);
+            for message in messages {
+                self.on_remote_message(ticket, message);
+            }
+            self.exchanges.remove(&ticket);
+            if self.is_current(ticket) && self.http_transport() {
+                self.conclude(Outcome::Fail(self.no_mcp(head, body)));
+            }
+            return;
+        }
+        if !self.http_transport() && head.is_success() {
+            // HTTP+SSE: accepted; the answer comes on the stream.
+            return;
+        }
+        let outcome = Outcome::Fail(self.no_mcp(head, body));
+        if transport::may_be_sse(head.status, &content) {
+            self.try_other_or(outcome);
+        } else {
+            self.conclude(outcome);
+        }
+    }
+
+    pub(super) fn on_initialize_streams(&mut self, ticket: Ticket, head: &Head) {
+        if self.is_current(ticket)
+            && let Some(exchange) = self.exchanges.remove(&ticket)
+        {
+            self.note_initialize_head(&exchange, head);
+            self.exchanges.insert(ticket, exchange);
+        }
+    }
+
+    pub(super) fn on_initialize_ended(&mut self, exchange: &Exchange, ending: &Ending) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        if let Ending::TooLarge(text) | Ending::Silent(text) = ending {
+            let failure = Failure::new(Kind::LimitExceeded, Executed::Unknown, text.clone());
+            self.conclude(Outcome::Fail(failure));
+            return;
+        }
+        match &exchange.last_event {
+            Some(_) if exchange.fruitless < limits::RESUMPTIONS => {
+                let serial = handshake.serial;
+                let wait =
+                    retry::stream_wait(exchange.retry_ms, exchange.fruitless, &mut self.jitter);
+                self.initialize_resume = exchange.resume();
+                self.after(wait, Timer::HandshakeRetry(serial));
+            }
+            _ => self.repeat_initialize("the stream ended"),
+        }
+    }
+
+    pub(super) fn on_initialize_failed(&mut self, trouble: &Trouble) {
+        self.handshake_trouble(trouble);
+    }
+
+    /// A JSON-RPC response to `initialize`, on whatever stream it came.
+    pub(super) fn on_initialize_response(&mut self, message: &Message) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        if message.error().is_some() {
+            let status = handshake.status.unwrap_or(200);
+            if !handshake.other_version
+                && let Some(version) = offered_version(message)
+            {
+                handshake.other_version = true;
+                let quoted = crate::proto::json::quote(&version);
+                let edited = handshake.initialize.with_param("protocolVersion", &quoted);
+                if let Ok(initialize) = Message::parse(edited) {
+                    handshake.initialize = initialize;
+                    self.debug(|| format!("the server wants revision {version}"));
+                    self.post_initialize();
+                    return;
+                }
+            }
+            let outcome = Outcome::Refused(message.clone());
+            if status < 300 || !matches!(status, 400 | 404 | 405) {
+                self.conclude(outcome);
+            } else {
+                self.try_other_or(outcome);
+            }
+            return;
+        }
+        self.connected(message);
+    }
+
+    fn note_initialize_head(&mut self, exchange: &Exchange, head: &Head) {
+        let has_odd_session =
+            exchange.session.is_none() && head.headers.contains_key("mcp-session-id");
+        if let Some(handshake) = self.handshake() {
+            handshake.status = Some(head.status);
+            handshake.session.clone_from(&exchange.session);
+            handshake.moved_to.clone_from(&exchange.moved_to);
+        }
+        if has_odd_session && head.is_success() {
+            self.say(
+                Level::Warn,
+                "the server's Mcp-Session-Id is not visible ASCII of at most 1 KiB; going on without a session",
+            );
+        }
+    }
+
+    fn http_transport(&mut self) -> bool {
+        self.handshake()
+            .is_some_and(|handshake| handshake.transport == Transport::StreamableHttp)
+    }
+
+    fn no_mcp(&self, head: &Head, body: &Body) -> Failure {
+        let what = classify::describe(head, body);
+        let (kind, executed, hint) = match head.status {
+            200..=299 => (
+                Kind::NotMcp,
+                Executed::Unknown,
+                "that is not MCP; check the URL, which usually ends in /mcp or /sse",
+            ),
+            403 => (
+                Kind::HttpStatus,
+                Executed::No,
+                "the server does not allow this",
+            ),
+            404 | 405 => (
+                Kind::HttpStatus,
+                Executed::No,
+                "there is no MCP server at this address; check the URL, which usually ends in /mcp or /sse",
+            ),
+            _ => (
+                Kind::HttpStatus,
+                Executed::No,
+                "the server did not accept \"initialize\"",
+            ),
+        };
+        Failure::new(kind, executed, format!("{what}; {hint}")).with_status(head.status)
+    }
+
+    fn initialize_unauthorized(&mut self, head: &Head, body: &Body) {
+        if self.settings.has_header_commands
+            && let Some(handshake) = self.handshake()
+            && !handshake.refreshed
+        {
+            handshake.refreshed = true;
+            self.refresh_headers();
+            return;
+        }
+        let failure = self.unauthorized(head, body);
+        self.conclude(Outcome::Fail(failure));
+    }
+
+    /// The header commands ran again: go on where a 401 stopped the handshake.
+    pub(super) fn handshake_refreshed(&mut self) {
+        if self
+            .handshake()
+            .is_some_and(|handshake| handshake.refreshed)
+        {
+            self.contact();
+        }
+    }
+
+    fn initialize_busy(&mut self, head: &Head, body: &Body) {
+        let failure = Failure::new(
+            Kind::HttpStatus,
+            Executed::No,
+            format!("{}; try again later", classify::describe(head, body)),
+        )
+        .with_status(head.status);
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let serial = handshake.serial;
+        let asked = head.headers.contains_key("retry-after");
+        let wait = match (retry::retry_after(head), retry::BUSY.get(handshake.busy)) {
+            (Some(wait), Some(_)) => wait,
+            (None, Some(wait)) if !asked => *wait,
+            _ => {
+                self.conclude(Outcome::Fail(failure));
+                return;
+            }
+        };
+        handshake.busy += 1;
+        let status = head.status;
+        self.say(
+            Level::Info,
+            format!(
+                "the server is busy (HTTP {status}); trying again in {} ms",
+                wait.as_millis()
+            ),
+        );
+        self.after(wait, Timer::HandshakeRetry(serial));
+    }
+
+    fn handshake_trouble(&mut self, trouble: &Trouble) {
+        let failure = failure_of(trouble);
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let serial = handshake.serial;
+        let again = matches!(trouble.kind, TroubleKind::Connect | TroubleKind::Broken);
+        match retry::UNREACHABLE.get(handshake.unreachable) {
+            Some(&wait) if again => {
+                handshake.unreachable += 1;
+                let first = handshake.unreachable == 1;
+                let text = format!("{}; trying again in {} s", trouble.text, wait.as_secs());
+                self.say(if first { Level::Warn } else { Level::Info }, text);
+                self.after(wait, Timer::HandshakeRetry(serial));
+            }
+            _ => self.conclude(Outcome::Fail(failure)),
+        }
+    }
+
+    /// Sends `initialize` once more after a stream that brought no answer.
+    fn repeat_initialize(&mut self, what: &str) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        if handshake.repeated {
+            let text = format!(
+                "{}: {what} before \"initialize\" was answered; is this an MCP server?",
+                text::public_url(&self.link.base)
+            );
+            let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
+            self.conclude(Outcome::Fail(failure));
+            return;
+        }
+        handshake.repeated = true;
+        self.contact();
+    }
+
+    // The stream of HTTP+SSE.
+
+    pub(super) fn on_sse_streams(&mut self, ticket: Ticket, head: &Head) {
+        self.link.stream_url = Arc::clone(&head.url);
+        self.time_exchange(ticket, limits::ENDPOINT, Timer::Endpoint(ticket));
+    }
+
+    pub(super) fn on_sse_refused(&mut self, head: &Head, body: &Body) {
+        self.link.sse = None;
+        if head.status == 401 {
+            return self.initialize_unauthorized(head, body);
+        }
+        if classify::is_transient(head.status) {
+            return self.initialize_busy(head, body);
+        }
+        let hint = "that is not an HTTP+SSE server; check the URL, which usually ends in /sse";
+        let text = format!("{}; {hint}", classify::describe(head, body));
+        let failure = Failure::new(Kind::HttpStatus, Executed::No, text).with_status(head.status);
+        self.try_other_or(Outcome::Fail(failure));
+    }
+
+    pub(super) fn on_sse_failed(&mut self, trouble: &Trouble) {
+        self.link.sse = None;
+        self.handshake_trouble(trouble);
+    }
+
+    /// The `endpoint` event: where to POST (MCP 2024-11-05, Transports, HTTP with SSE). It may
+    /// come again on the same stream; the newest counts.
+    pub(super) fn on_endpoint(&mut self, ticket: Ticket, announced: &str) {
+        if self.link.sse != Some(ticket) {
+            return;
+        }
+        let endpoint = match transport::sse_endpoint(&self.link.stream_url, announced) {
+            Ok(endpoint) => Arc::new(endpoint),
+            Err(text) => {
+                self.drop_sse();
+                let failure = Failure::new(Kind::EndpointOriginMismatch, Executed::No, text);
+                self.conclude(Outcome::Fail(failure));
+                return;
+            }
+        };
+        self.link.endpoint = endpoint;
+        let opening = self.handshake().is_some_and(|handshake| {
+            handshake.transport == Transport::Sse && handshake.ticket.is_none()
+        });
+        if opening {
+            self.post_initialize();
+        }
+    }
+
+    pub(super) fn on_endpoint_timeout(&mut self, ticket: Ticket) {
+        let waiting = self.link.sse == Some(ticket)
+            && self.handshake().is_some_and(|handshake| {
+                handshake.transport == Transport::Sse && handshake.ticket.is_none()
+            });
+        if waiting {
+            self.no_endpoint("no \"endpoint\" event came within 10 s");
+        }
+    }
+
+    /// The stream is not one of HTTP+SSE.
+    pub(super) fn no_endpoint(&mut self, what: &str) {
+        self.drop_sse();
+        let text = format!("{}: {what}", text::public_url(&self.link.base));
+        let failure = Failure::new(Kind::NotMcp, Executed::No, text);
+        self.try_other_or(Outcome::Fail(failure));
+    }
+
+    pub(super) fn awaits_endpoint(&mut self) -> bool {
+        self.handshake().is_some_and(|handshake| {
+            handshake.transport == Transport::Sse && handshake.ticket.is_none()
+        })
+    }
+
+    /// The stream of HTTP+SSE ended while the handshake ran on it.
+    pub(super) fn handshake_stream_ended(&mut self) {
+        if self.awaits_endpoint() {
+            self.no_endpoint("the event stream ended before the \"endpoint\" event");
+            return;
+        }
+        if let Some(handshake) = self.handshake() {
+            handshake.ticket = None;
+        }
+        self.repeat_initialize("the event stream ended");
+    }
+
+    // The end of it.
+
+    fn try_other_or(&mut self, outcome: Outcome) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let Some(other) = handshake.other.take() else {
+            self.conclude(outcome);
+            return;
+        };
+        let (verb, status) = match handshake.transport {
+            Transport::StreamableHttp => ("POSTing to endpoint", handshake.status),
+            Transport::Sse => ("opening the event stream", None),
+        };
+        let status = match (&outcome, status) {
+            (Outcome::Fail(failure), _) if failure.status.is_some() => failure.status,
+            (_, status) => status,
+        };
+        if handshake.transport == Transport::StreamableHttp {
+            handshake.http_outcome = Some(outcome);
+        }
+        handshake.transport = other;
+        handshake.ticket = None;
+        handshake.repeated = false;
+        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+        self.say(Level::Info, format!("Received error: Error {verb}{status}"));
+        self.say(
+            Level::Info,
+            "Recursively reconnecting for reason: falling-back-to-alternate-transport",
+        );
+        self.announce(match other {
+            Transport::StreamableHttp => "http-only",
+            Transport::Sse => "sse-only",
+        });
+        self.contact();
+    }
+
+    /// Gives up: the client's `initialize` and everything that waited get their error.
+    fn conclude(&mut self, outcome: Outcome) {
+        let phase = std::mem::replace(&mut self.link.phase, Phase::Idle);
+        let Phase::Handshaking(handshake) = phase else {
+            self.link.phase = phase;
+            return;
+        };
+        if let Some(ticket) = handshake.ticket {
+            self.cancel_exchange(ticket);
+        }
+        self.drop_sse();
+        self.own.retain(|_, own| *own != Own::Initialize);
+        let outcome = handshake.http_outcome.unwrap_or(outcome);
+        let failure = match &outcome {
+            Outcome::Fail(failure) => failure.clone(),
+            Outcome::Refused(message) => {
+                let reason = message
+                    .error()
+                    .and_then(|error| member(error, "message"))
+                    .and_then(|raw| serde_json::from_str::<String>(raw).ok())
+                    .unwrap_or_default();
+                let reason = text::sanitize(&reason, limits::QUOTED_CHARS);
+                let text = format!("the server refused \"initialize\": {reason}");
+                Failure::new(Kind::Connect, Executed::No, text)
+            }
+        };
+        match handshake.why {
+            Why::Client(id) => {
+                match outcome {
+                    Outcome::Fail(failure) => self.fail(&id, &failure),
+                    Outcome::Refused(message) => {
+                        self.say(Level::Error, failure.text.clone());
+                        let token = self.ledger.get(&id).and_then(|entry| entry.message.id());
+                        let answer = message.with_id(token.unwrap_or(&id));
+                        self.respond(&id, answer);
+                    }
+                }
+                self.fail_parked(&failure);
+            }
+            Why::Reopen => self.reopening_failed(failure),
+        }
+    }
+
+    /// `initialize` has its result: the connection stands.
+    fn connected(&mut self, message: &Message) {
+        let phase = std::mem::replace(&mut self.link.phase, Phase::Open);
+        let Phase::Handshaking(handshake) = phase else {
+            self.link.phase = phase;
+            return;
+        };
+        let first_time = self.link.transport.is_none();
+        self.link.transport = Some(handshake.transport);
+        if handshake.transport == Transport::StreamableHttp {
+            self.link.session = handshake.session;
+            if let Some(moved_to) = handshake.moved_to {
+                self.link.base = Arc::clone(&moved_to);
+                self.link.endpoint = moved_to;
+            }
+        }
+        let result: InitializeResult = message
+            .result()
+            .and_then(|result| serde_json::from_str(result).ok())
+            .unwrap_or_default();
+        self.link.version = HeaderValue::from_str(&result.protocol_version).ok();
+        self.own.retain(|_, own| *own != Own::Initialize);
+        let name = handshake.transport.client_name();
+        let level = if first_time {
+            Level::Info
+        } else {
+            Level::Debug
+        };
+        self.say(level, format!("Connected to remote server using {name}"));
+        match handshake.why {
+            Why::Client(id) => {
+                self.say(level, "Local STDIO server running");
+                self.say(
+                    level,
+                    format!("Proxy established successfully between local STDIO and remote {name}"),
+                );
+                self.say(level, "Press Ctrl+C to exit");
+                self.client.list_changed = result.capabilities.list_changed();
+                self.client.log_level = None;
+                self.client.subscriptions.clear();
+                self.forward_initialize_result(&id, message, &result.protocol_version);
+            }
+            Why::Reopen => {
+                self.say(Level::Info, "a new session was opened");
+                self.restore();
+            }
+        }
+    }
+
+    /// The client gets the result as it is, unless the server settled on a newer revision than
+    /// the client asked for: it would hang up, so it is told its own.
+    fn forward_initialize_result(&mut self, id: &Id, message: &Message, version: &str) {
+        let asked: Option<String> = self
+            .client
+            .initialize
+            .as_ref()
+            .and_then(|message| message.param("protocolVersion"));
+        let token = self
+            .ledger
+            .get(id)
+            .and_then(|entry| entry.message.id())
+            .cloned();
+        let mut answer = message.clone();
+        let mut told = version.to_owned();
+        if let Some(asked) = asked
+            && asked.as_str() < version
+            && let Some(edited) = message
+                .result()
+                .and_then(|result| with_member(result, "protocolVersion", &asked))
+            && let Ok(edited) = Message::parse(message.with_result(&edited))
+        {
+            let newer = text::sanitize(version, 40);
+            self.debug(|| format!("the server speaks {newer}; the client is told {asked}"));
+            answer = edited;
+            told = asked;
+        }
+        self.client.version = Some(told);
+        let answer = answer.with_id(token.as_ref().unwrap_or(id));
+        self.respond(id, answer);
+    }
+
+    pub(super) fn on_handshake_limit(&mut self, serial: u64) {
+        if self
+            .handshake()
+            .is_some_and(|handshake| handshake.serial == serial)
+        {
+            let text = format!(
+                "{} did not answer \"initialize\" within 60 s; is it an MCP server?",
+                text::public_url(&self.link.base)
+            );
+            self.conclude(Outcome::Fail(Failure::new(
+                Kind::Timeout,
+                Executed::Unknown,
+                text,
+            )));
+        }
+    }
+
+    pub(super) fn on_handshake_retry(&mut self, serial: u64) {
+        if self
+            .handshake()
+            .is_none_or(|handshake| handshake.serial != serial)
+        {
+            return;
+        }
+        match self.initialize_resume.take() {
+            None => self.contact(),
+            Some(resume) => {
+                let session = self
+                    .handshake()
+                    .and_then(|handshake| handshake.session.clone());
+                let mut request =
+                    self.get(&Arc::clone(&self.link.endpoint), Some(&resume.last_event));
+                if let Some(session) = session {
+                    request
+                        .headers
+                        .push((crate::proto::headers::SESSION_ID, session));
+                }
+                let ticket = self.start_resumed(Purpose::Initialize, request, resume);
+                if let Some(handshake) = self.handshake() {
+                    handshake.ticket = Some(ticket);
+                }
+            }
+        }
+    }
+
+    // `notifications/initialized`.
+
+    /// Sends it; everything later waits until the server accepted it, because some servers refuse
+    /// requests that overtake it.
+    pub(super) fn send_initialized(&mut self, message: &Message) {
+        self.client.initialized = true;
+        self.post_initialized(message, false);
+    }
+
+    pub(super) fn post_initialized(&mut self, message: &Message, reopened: bool) {
+        let request = self.post(message, message.text().clone());
+        let ticket = self.start(Purpose::Initialized, request);
+        self.link.phase = Phase::Barrier(Barrier::Initialized { reopened });
+        self.time_exchange(ticket, limits::ACCEPTED, Timer::Accepted(ticket));
+    }
+
+    pub(super) fn on_initialized_answer(
+        &mut self,
+        ticket: Ticket,
+        exchange: Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if !head.is_success() {
+            if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
+                self.lose_session(exchange.generation);
+                return;
+            }
+            let what = classify::describe(head, body);
+            self.say(Level::Warn, format!("notifications/initialized: {what}"));
+        }
+        self.dispatch_body(ticket, exchange, body);
+        self.barrier_passed();
+    }
+
+    pub(super) fn on_initialized_streams(&mut self, ticket: Ticket) {
+        self.repurpose(ticket, Purpose::Drain);
+        self.barrier_passed();
+    }
+
+    pub(super) fn on_accept_timeout(&mut self, ticket: Ticket) {
+        let waits = self
+            .exchanges
+            .get(&ticket)
+            .is_some_and(|exchange| exchange.purpose == Purpose::Initialized);
+        if waits {
+            self.repurpose(ticket, Purpose::Drain);
+            self.barrier_passed();
+        }
+    }
+
+    pub(super) fn barrier_passed(&mut self) {
+        match self.link.phase {
+            Phase::Barrier(Barrier::Initialized { reopened: false }) => self.open_for_traffic(),
+            Phase::Barrier(Barrier::Initialized { reopened: true }) => self.restore_requests(),
+            _ => {}
+        }
+    }
+
+    /// The handshake is complete on both sides.
+    pub(super) fn open_for_traffic(&mut self) {
+        self.link.phase = Phase::Open;
+        for held in std::mem::take(&mut self.client.held) {
+            self.line(held);
+        }
+        self.open_listen();
+        self.start_pinging();
+    }
+}
+
+/// What a failed exchange means for the request it carried.
+pub(super) fn failure_of(trouble: &Trouble) -> Failure {
+    let kind = match trouble.kind {
+        TroubleKind::Timeout => Kind::Timeout,
+        TroubleKind::Redirect => Kind::RedirectRefused,
+        TroubleKind::Encoding => Kind::NotMcp,
+        TroubleKind::TooLarge => Kind::LimitExceeded,
+        TroubleKind::Broken => Kind::StreamEnded,
+        TroubleKind::Connect
+        | TroubleKind::Dns
+        | TroubleKind::Tls
+        | TroubleKind::Proxy
+        | TroubleKind::Internal => Kind::Connect,
+    };
+    let executed = if trouble.sent {
+        Executed::Unknown
+    } else {
+        Executed::No
+    };
+    Failure::new(kind, executed, trouble.text.clone())
+}
+
+#[derive(Default, Deserialize)]
+struct InitializeResult {
+    #[serde(rename = "protocolVersion", default)]
+    protocol_version: String,
+    #[serde(default)]
+    capabilities: Capabilities,
+}
+
+#[derive(Default, Deserialize)]
+struct Capabilities {
+    #[serde(default)]
+    tools: Lists,
+    #[serde(default)]
+    prompts: Lists,
+    #[serde(default)]
+    resources: Lists,
+}
+
+#[derive(Default, Deserialize)]
+struct Lists {
+    #[serde(rename = "listChanged", default)]
+    list_changed: bool,
+}
+
+impl Capabilities {
+    fn list_changed(&self) -> Vec<&'static str> {
+        [
+            (&self.tools, "tools"),
+            (&self.prompts, "prompts"),
+            (&self.resources, "resources"),
+        ]
+        .into_iter()
+        .filter_map(|(lists, name)| lists.list_changed.then_some(name))
+        .collect()
+    }
+}
+
+/// The newest legacy revision that an error offers in `data.supported` (MCP 2025-11-25, Lifecycle,
+/// Error Handling).
+fn offered_version(message: &Message) -> Option<String> {
+    let data = member(message.error()?, "data")?;
+    let list = member(data, "supported").or_else(|| member(data, "supportedVersions"))?;
+    let versions: Vec<String> = serde_json::from_str(list).ok()?;
+    versions
+        .into_iter()
+        .filter(|version| KNOWN_REVISIONS.contains(&version.as_str()))
+        .max()
+}
+
+/// The revisions that start with `initialize`.
+const KNOWN_REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// A JSON object with one string member replaced; every other byte stays.
+fn with_member(object: &str, name: &str, value: &str) -> Option<String> {
+    let old = member(object, name)?;
+    let start = old.as_ptr() as usize - object.as_ptr() as usize;
+    let (before, after) = (object.get(..start)?, object.get(start + old.len()..)?);
+    Some(format!(
+        "{before}{}{after}",
+        crate::proto::json::quote(value)
+    ))
+}

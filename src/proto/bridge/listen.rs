@@ -1,0 +1,183 @@
+//! The server's own stream on Streamable HTTP (MCP 2025-11-25, Transports, Listening for Messages
+//! from the Server): opened once per session, reopened when it ends, never insisted on.
+//!
+//! In: when to open it and when to leave it. Out: the messages on it (`remote`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::{Bridge, Exchange, Own, Phase, Purpose, Timer};
+use crate::proto::classify;
+use crate::proto::ledger::Place;
+use crate::proto::retry;
+use crate::proto::transport::Transport;
+use crate::proto::{Ending, Head, Level, Ticket};
+
+/// Waits before a stream that the server believes open (409) is asked for again.
+const TAKEN: [Duration; 3] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+];
+
+/// A stream that lived this long was no failure.
+const ALIVE: Duration = Duration::from_secs(60);
+
+/// Where the stream stands.
+#[derive(Debug, Default)]
+pub(super) struct Listen {
+    state: State,
+    last_event: Option<HeaderValue>,
+    failures: u32,
+    taken: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Not asked for in this session.
+    #[default]
+    Closed,
+    Opening(Ticket),
+    Open(Ticket),
+    /// Waiting for its timer.
+    Resting,
+    /// The server offers none.
+    Off,
+}
+
+impl Listen {
+    /// Whether messages may come on it now.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        match self.state {
+            State::Opening(ticket) | State::Open(ticket) => Some(ticket),
+            State::Closed | State::Resting | State::Off => None,
+        }
+    }
+}
+
+impl Bridge {
+    /// Asks for the stream, beside everything else.
+    pub(super) fn open_listen(&mut self) {
+        if self.link.transport != Some(Transport::StreamableHttp)
+            || !self.client.initialized
+            || !matches!(self.link.listen.state, State::Closed | State::Resting)
+        {
+            return;
+        }
+        let last_event = self.link.listen.last_event.clone();
+        let request = self.get(&Arc::clone(&self.link.endpoint), last_event.as_ref());
+        let ticket = self.start(Purpose::Listen, request);
+        if let Some(exchange) = self.exchanges.get_mut(&ticket) {
+            exchange.last_event = last_event;
+        }
+        self.link.listen.state = State::Opening(ticket);
+    }
+
+    /// Drops the stream, for another session or the end.
+    pub(super) fn drop_listen(&mut self) {
+        let listen = std::mem::take(&mut self.link.listen);
+        if let Some(ticket) = listen.ticket() {
+            self.cancel_exchange(ticket);
+        }
+    }
+
+    pub(super) fn on_listen_open(&mut self, ticket: Ticket) {
+        self.link.listen.state = State::Open(ticket);
+        self.link.listen.taken = 0;
+        self.debug(|| "the server's stream is open".into());
+    }
+
+    pub(super) fn on_listen_refused(&mut self, head: &Head) {
+        let status = head.status;
+        if status == 409
+            && let Some(&wait) = TAKEN.get(self.link.listen.taken)
+        {
+            self.link.listen.taken += 1;
+            return self.listen_later(wait);
+        }
+        if classify::is_transient(status) {
+            return self.listen_failed();
+        }
+        self.link.listen.state = State::Off;
+        self.debug(|| format!("the server offers no stream of its own (HTTP {status})"));
+    }
+
+    pub(super) fn on_listen_failed(&mut self) {
+        self.listen_failed();
+    }
+
+    pub(super) fn on_listen_ended(&mut self, exchange: &Exchange, ending: &Ending) {
+        self.link.listen.last_event.clone_from(&exchange.last_event);
+        if let Ending::TooLarge(text) = ending {
+            self.say(Level::Warn, format!("the server's own stream: {text}"));
+        }
+        // Requests whose answer was to come there have no other way to get it.
+        for id in self.ledger.select(|entry| entry.place == Place::Elsewhere) {
+            if exchange.last_event.is_none() {
+                self.request_lost(&id);
+            }
+        }
+        if self.now.saturating_duration_since(exchange.since) >= ALIVE {
+            self.link.listen.failures = 0;
+        }
+        if exchange.retry_ms.is_some() {
+            let wait = retry::stream_wait(exchange.retry_ms, 0, &mut self.jitter);
+            return self.listen_later(wait);
+        }
+        self.listen_failed();
+    }
+
+    pub(super) fn on_listen_timer(&mut self, generation: u32) {
+        if generation == self.link.generation
+            && matches!(self.link.phase, Phase::Open | Phase::Barrier(_))
+            && self.link.listen.state == State::Resting
+        {
+            self.open_listen();
+        }
+    }
+
+    fn listen_failed(&mut self) {
+        let failures = self.link.listen.failures;
+        self.link.listen.failures = failures.saturating_add(1);
+        let wait = retry::stream_wait(None, failures, &mut self.jitter);
+        if failures % 10 == 0 {
+            self.debug(|| {
+                format!(
+                    "the server's stream is gone; asking again in {} ms",
+                    wait.as_millis()
+                )
+            });
+        }
+        self.listen_later(wait);
+    }
+
+    fn listen_later(&mut self, wait: Duration) {
+        self.link.listen.state = State::Resting;
+        let generation = self.link.generation;
+        self.after(wait, Timer::Listen(generation));
+    }
+
+    // Keep-alive.
+
+    pub(super) fn start_pinging(&mut self) {
+        if let Some(interval) = self.settings.ping_interval
+            && !self.timers.values().any(|timer| *timer == Timer::Ping)
+        {
+            self.after(interval, Timer::Ping);
+        }
+    }
+
+    pub(super) fn on_ping_timer(&mut self) {
+        let waiting = self.own.values().any(|own| *own == Own::Ping);
+        if matches!(self.link.phase, Phase::Open) && !waiting {
+            self.send_own("ping", None, Own::Ping);
+        }
+        self.start_pinging();
+    }
+}

@@ -1,0 +1,214 @@
+//! Notifications and responses of the client on their way to the server, one after the other.
+//!
+//! In: their order, and what each answer means. Out: `notifications/initialized`, which is part of
+//! the handshake.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Bridge, Exchange, Phase, Purpose, Timer};
+use crate::proto::classify;
+use crate::proto::message::{Kind, Message};
+use crate::proto::retry;
+use crate::proto::{Body, Head, Level, Ticket, Trouble, limits, text};
+
+/// Tries for one message.
+const TRIES: u32 = 3;
+
+/// What waits to be sent. The front is on its way while `sending` is set.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Post>,
+    bytes: usize,
+    sending: Option<Ticket>,
+    /// The front waits before it is tried again.
+    resting: bool,
+}
+
+#[derive(Debug)]
+struct Post {
+    message: Message,
+    /// A cancellation follows the request it cancels, and ends its exchange.
+    cancels: Option<Ticket>,
+    generation: u32,
+    tries: u32,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn push(&mut self, post: Post) {
+        self.bytes += post.message.text().len();
+        self.queue.push_back(post);
+    }
+
+    fn pop(&mut self) -> Option<Post> {
+        let post = self.queue.pop_front()?;
+        self.bytes -= post.message.text().len();
+        self.sending = None;
+        self.resting = false;
+        Some(post)
+    }
+}
+
+impl Bridge {
+    /// Queues a notification of the client.
+    pub(super) fn post_note(&mut self, note: &Message) {
+        if note.method() == "notifications/initialized" {
+            self.send_initialized(note);
+        } else {
+            self.enqueue(note.clone(), None, self.link.generation);
+        }
+    }
+
+    /// Queues the cancellation of a request that is (or was) in this exchange.
+    pub(super) fn post_cancellation(
+        &mut self,
+        note: Bytes,
+        cancels: Option<Ticket>,
+        generation: u32,
+    ) {
+        if let Ok(message) = Message::parse(note) {
+            self.enqueue(message, cancels, generation);
+        }
+    }
+
+    /// Queues an answer to a question of the server.
+    pub(super) fn post_reply(&mut self, reply: Bytes) {
+        if let Ok(message) = Message::parse(reply) {
+            self.enqueue(message, None, self.link.generation);
+        }
+    }
+
+    fn enqueue(&mut self, message: Message, cancels: Option<Ticket>, generation: u32) {
+        self.outbox.push(Post {
+            message,
+            cancels,
+            generation,
+            tries: 0,
+        });
+    }
+
+    /// Sends the next one, once the one before it was accepted.
+    pub(super) fn pump_outbox(&mut self) {
+        while matches!(self.link.phase, Phase::Open)
+            && self.outbox.sending.is_none()
+            && !self.outbox.resting
+        {
+            let Some(front) = self.outbox.queue.front() else {
+                return;
+            };
+            if front.generation != self.link.generation
+                && front.message.method() != "notifications/roots/list_changed"
+            {
+                // It was about a request or a question of a session that is gone.
+                self.finish_front();
+                continue;
+            }
+            let (message, cancels) = (front.message.clone(), front.cancels);
+            let mut request = self.post(&message, message.text().clone());
+            request.after = cancels;
+            let ticket = self.start(Purpose::Post, request);
+            self.outbox.sending = Some(ticket);
+            self.time_exchange(ticket, limits::ACCEPTED, Timer::Posted(ticket));
+        }
+    }
+
+    pub(super) fn on_post_answer(
+        &mut self,
+        ticket: Ticket,
+        exchange: Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if self.outbox.sending != Some(ticket) {
+            return;
+        }
+        if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
+            let generation = exchange.generation;
+            self.outbox.sending = None;
+            self.lose_session(generation);
+            return;
+        }
+        if classify::is_transient(head.status) {
+            let wait = retry::retry_after(head).unwrap_or(retry::REPEAT);
+            return self.try_front_again(wait, &classify::describe(head, body));
+        }
+        let method = self.front_name();
+        if head.is_success() {
+            self.dispatch_body(ticket, exchange, body);
+        } else {
+            let what = classify::describe(head, body);
+            self.say(Level::Warn, format!("{method}: {what}"));
+        }
+        self.finish_front();
+    }
+
+    /// A notification whose POST is answered with a stream: the stream is read to its end beside
+    /// what follows.
+    pub(super) fn on_post_streams(&mut self, ticket: Ticket) {
+        self.repurpose(ticket, Purpose::Drain);
+        if self.outbox.sending == Some(ticket) {
+            self.finish_front();
+        }
+    }
+
+    pub(super) fn on_post_failed(&mut self, trouble: &Trouble) {
+        self.try_front_again(retry::REPEAT, &trouble.text);
+    }
+
+    pub(super) fn on_outbox_rested(&mut self) {
+        self.outbox.resting = false;
+    }
+
+    /// The server takes its time over one: the next goes out.
+    pub(super) fn on_post_timeout(&mut self, ticket: Ticket) {
+        self.repurpose(ticket, Purpose::Drain);
+        if self.outbox.sending == Some(ticket) {
+            self.finish_front();
+        }
+    }
+
+    fn try_front_again(&mut self, wait: Duration, why: &str) {
+        self.outbox.sending = None;
+        let Some(front) = self.outbox.queue.front_mut() else {
+            return;
+        };
+        front.tries += 1;
+        if front.tries >= TRIES {
+            let method = self.front_name();
+            self.say(
+                Level::Warn,
+                format!("{method} could not be delivered: {why}"),
+            );
+            self.finish_front();
+            return;
+        }
+        self.outbox.resting = true;
+        self.after(wait, Timer::OutboxRested);
+    }
+
+    fn finish_front(&mut self) {
+        if let Some(ticket) = self.outbox.pop().and_then(|post| post.cancels) {
+            self.cancel_exchange(ticket);
+        }
+    }
+
+    fn front_name(&self) -> String {
+        match self.outbox.queue.front() {
+            Some(post) if post.message.kind() == Kind::Response => "a response".to_owned(),
+            Some(post) => text::sanitize(post.message.method(), 80),
+            None => String::new(),
+        }
+    }
+}

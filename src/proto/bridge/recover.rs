@@ -1,0 +1,390 @@
+//! What happens when the server no longer knows the session (MCP 2025-11-25, Transports, Session
+//! Management, asks for a new `initialize` then).
+//!
+//! In: one reopening for any number of refused requests, what the new session is given back, what
+//! becomes of requests that ran in the old one. Out: the handshake itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
+use crate::proto::classify;
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::json::quote;
+use crate::proto::ledger::Place;
+use crate::proto::message::{Id, Message};
+use crate::proto::retry;
+use crate::proto::transport::Transport;
+use crate::proto::{Body, Ending, Head, Level, Request, Ticket, Verb, limits, text};
+
+/// A server that could not be reached is not asked again before this, for the next request.
+const REST: Duration = Duration::from_secs(2);
+
+/// A stream of HTTP+SSE that lived this long was no failure.
+const ALIVE: Duration = Duration::from_secs(60);
+
+/// A request that found its session gone is sent again this often.
+const RESENDS: u32 = 3;
+
+/// The reopenings of the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Recoveries {
+    recent: VecDeque<Instant>,
+    rest_until: Option<Instant>,
+    sse_failures: u32,
+}
+
+impl Recoveries {
+    /// Counts one more, unless there were too many.
+    fn allow(&mut self, now: Instant) -> bool {
+        while let Some(first) = self.recent.front()
+            && now.saturating_duration_since(*first) > limits::RECOVERY_WINDOW
+        {
+            self.recent.pop_front();
+        }
+        if self.rest_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        if self.recent.len() >= limits::RECOVERIES {
+            self.rest_until = Some(now + limits::RECOVERY_REST);
+            self.recent.clear();
+            return false;
+        }
+        self.recent.push_back(now);
+        true
+    }
+}
+
+impl Bridge {
+    /// A request was refused because its session is gone. It did not run, so it is sent again in
+    /// a new one.
+    pub(super) fn session_refused(&mut self, id: &Id, generation: u32, head: &Head, body: &Body) {
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return;
+        };
+        entry.sessions += 1;
+        if entry.sessions > RESENDS {
+            let what = classify::describe(head, body);
+            let text = format!("{what}; the server loses every session at once");
+            let failure = Failure::new(Kind::SessionLost, Executed::No, text);
+            self.fail(id, &failure.with_status(head.status));
+            return;
+        }
+        self.park_request(id);
+        self.lose_session(generation);
+        if matches!(self.link.phase, Phase::Lost { .. }) {
+            self.try_to_reopen();
+        }
+    }
+
+    /// The session of this generation is gone: reopens it, once for everybody.
+    pub(super) fn lose_session(&mut self, generation: u32) {
+        if generation != self.link.generation
+            || !matches!(self.link.phase, Phase::Open | Phase::Barrier(_))
+        {
+            return;
+        }
+        self.own.retain(|_, own| *own != Own::Restore);
+        self.cancel_questions(|question| question.shared);
+        self.drop_listen();
+        self.drop_sse();
+        self.lose_elsewhere();
+        if self.link.recoveries.allow(self.now) {
+            self.say(
+                Level::Info,
+                "the server lost the session; opening a new one",
+            );
+            self.reopen();
+        } else {
+            let text = "the server keeps losing its sessions; trying again in 30 s";
+            let failure = Failure::new(Kind::SessionLost, Executed::No, text);
+            self.link.phase = Phase::Lost {
+                since: self.now,
+                failure: failure.clone(),
+            };
+            self.fail_parked(&failure);
+        }
+    }
+
+    /// Something waits for a session that could not be reopened: try again, but not at once.
+    pub(super) fn try_to_reopen(&mut self) {
+        let Phase::Lost { since, failure } = &self.link.phase else {
+            return;
+        };
+        let resting =
+            self.now.saturating_duration_since(*since) < REST && failure.kind != Kind::StreamEnded;
+        if resting
+            || self
+                .link
+                .recoveries
+                .rest_until
+                .is_some_and(|until| self.now < until)
+        {
+            let failure = failure.clone();
+            self.fail_parked(&failure);
+            return;
+        }
+        self.reopen();
+    }
+
+    pub(super) fn reopening_failed(&mut self, failure: Failure) {
+        let text = format!(
+            "the session was lost and could not be reopened: {}",
+            failure.text
+        );
+        let failure = Failure { text, ..failure };
+        self.say(Level::Warn, failure.text.clone());
+        self.link.phase = Phase::Lost {
+            since: self.now,
+            failure: failure.clone(),
+        };
+        self.fail_parked(&failure);
+        if self.link.transport == Some(Transport::Sse) {
+            self.reopen_sse_later(None);
+        }
+    }
+
+    /// The new session stands: it is given what the old one knew.
+    pub(super) fn restore(&mut self) {
+        if !self.client.initialized {
+            return;
+        }
+        let text = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        if let Ok(message) = Message::parse(text) {
+            self.post_initialized(&message, true);
+        }
+    }
+
+    /// After `notifications/initialized`: log level and subscriptions, one after the other.
+    pub(super) fn restore_requests(&mut self) {
+        let mut requests = VecDeque::new();
+        if let Some(params) = &self.client.log_level {
+            requests.push_back(("logging/setLevel", params.clone()));
+        }
+        for params in self.client.subscriptions.values() {
+            requests.push_back(("resources/subscribe", params.clone()));
+        }
+        self.link.phase = Phase::Barrier(Barrier::Restoring(requests));
+        let generation = self.link.generation;
+        self.after(limits::ACCEPTED, Timer::Restored(generation));
+        self.restore_next();
+    }
+
+    fn restore_next(&mut self) {
+        let Phase::Barrier(Barrier::Restoring(requests)) = &mut self.link.phase else {
+            return;
+        };
+        match requests.pop_front() {
+            Some((method, params)) => self.send_own(method, Some(&params), Own::Restore),
+            None => self.restored(),
+        }
+    }
+
+    pub(super) fn on_restore_timeout(&mut self, generation: u32) {
+        if generation == self.link.generation
+            && matches!(self.link.phase, Phase::Barrier(Barrier::Restoring(_)))
+        {
+            self.say(
+                Level::Warn,
+                "the new session did not take back the log level and subscriptions in time",
+            );
+            self.own.retain(|_, own| *own != Own::Restore);
+            self.restored();
+        }
+    }
+
+    /// Traffic goes on, and the client is told that anything may have changed meanwhile.
+    fn restored(&mut self) {
+        self.open_for_traffic();
+        for list in self.client.list_changed.clone() {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","method":"notifications/{list}/list_changed"}}"#);
+            self.line(text.into());
+        }
+        let uris: Vec<String> = self
+            .client
+            .subscriptions
+            .keys()
+            .map(|uri| quote(uri))
+            .collect();
+        for uri in uris {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":{uri}}}}}"#
+            );
+            self.line(text.into());
+        }
+    }
+
+    // Requests of the old session.
+
+    /// The answer to this request cannot come any more, and it may have run: it is sent again only
+    /// if that does no harm.
+    pub(super) fn request_lost(&mut self, id: &Id) {
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return;
+        };
+        if super::calls::is_repeatable(entry.message.method()) && entry.repeats == 0 {
+            entry.repeats += 1;
+            let upstream = self.own_id();
+            self.ledger.mint(id, upstream);
+            self.resend(id);
+            return;
+        }
+        let text =
+            "the server's session ended while this request ran; whether it finished is unknown";
+        self.fail(
+            id,
+            &Failure::new(Kind::SessionLost, Executed::Unknown, text),
+        );
+    }
+
+    fn lose_elsewhere(&mut self) {
+        for id in self.ledger.select(|entry| entry.place == Place::Elsewhere) {
+            self.request_lost(&id);
+        }
+    }
+
+    // Requests of our own.
+
+    pub(super) fn on_own_answer(
+        &mut self,
+        ticket: Ticket,
+        id: &Id,
+        exchange: Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
+            self.own.remove(id);
+            self.lose_session(exchange.generation);
+            return;
+        }
+        if !head.is_success() {
+            let what = classify::describe(head, body);
+            self.debug(|| format!("a request of the bridge itself: {what}"));
+            self.on_own_lost(id);
+            return;
+        }
+        self.dispatch_body(ticket, exchange, body);
+    }
+
+    pub(super) fn on_own_response(&mut self, id: &Id, message: &Message) {
+        match self.own.remove(id) {
+            Some(Own::Initialize) => self.on_initialize_response(message),
+            Some(Own::Restore) => self.restore_next(),
+            Some(Own::Ping) | None => {}
+        }
+    }
+
+    pub(super) fn on_own_lost(&mut self, id: &Id) {
+        if self.own.remove(id) == Some(Own::Restore) {
+            self.restore_next();
+        }
+    }
+
+    // HTTP+SSE: the stream is the session.
+
+    pub(super) fn on_sse_ended(&mut self, exchange: &Exchange, ending: &Ending) {
+        self.link.sse = None;
+        match self.link.phase {
+            Phase::Handshaking(_) => return self.handshake_stream_ended(),
+            Phase::Open | Phase::Barrier(_) => {}
+            Phase::Idle | Phase::Lost { .. } => return,
+        }
+        let why = match ending {
+            Ending::Complete => String::new(),
+            Ending::Cut(text) | Ending::TooLarge(text) | Ending::Silent(text) => {
+                format!(": {text}")
+            }
+        };
+        self.say(
+            Level::Info,
+            format!("the server's event stream ended{why}; reconnecting"),
+        );
+        if self.now.saturating_duration_since(exchange.since) >= ALIVE {
+            self.link.recoveries.sse_failures = 0;
+        }
+        let text = format!("the server's event stream ended{why}");
+        let failure = Failure::new(Kind::StreamEnded, Executed::No, text);
+        self.link.phase = Phase::Lost {
+            since: self.now,
+            failure,
+        };
+        self.cancel_questions(|_| true);
+        self.own.retain(|_, own| *own != Own::Restore);
+        self.reopen_sse_later(exchange.retry_ms);
+        self.lose_elsewhere();
+        if !self.parked.is_empty() {
+            self.try_to_reopen();
+        }
+    }
+
+    fn reopen_sse_later(&mut self, asked_ms: Option<u64>) {
+        let failures = self.link.recoveries.sse_failures;
+        self.link.recoveries.sse_failures = failures.saturating_add(1);
+        let wait = retry::stream_wait(asked_ms, failures, &mut self.jitter);
+        let generation = self.link.generation;
+        self.after(wait, Timer::Sse(generation));
+    }
+
+    pub(super) fn on_sse_timer(&mut self, generation: u32) {
+        if generation == self.link.generation && matches!(self.link.phase, Phase::Lost { .. }) {
+            self.reopen();
+        }
+    }
+
+    pub(super) fn drop_sse(&mut self) {
+        if let Some(ticket) = self.link.sse.take() {
+            self.cancel_exchange(ticket);
+        }
+    }
+
+    // Ends of sessions that we want.
+
+    /// Leaves the session, because the client starts another one.
+    pub(super) fn drop_session(&mut self) {
+        if let Some(request) = self.delete_request() {
+            self.start(Purpose::Abandoned, request);
+        }
+        self.drop_listen();
+        self.drop_sse();
+        self.lose_elsewhere();
+    }
+
+    /// The request that ends the session (MCP 2025-11-25, Transports, Session Management), if
+    /// there is one.
+    pub(super) fn delete_request(&self) -> Option<Request> {
+        self.link.session.as_ref()?;
+        Some(Request {
+            verb: Verb::Delete,
+            url: Arc::clone(&self.link.endpoint),
+            headers: self.session_headers(false),
+            body: Bytes::new(),
+            after: None,
+        })
+    }
+
+    /// Hands on what the body of an answer to something other than a request holds.
+    pub(super) fn dispatch_body(&mut self, ticket: Ticket, exchange: Exchange, body: &Body) {
+        let classify::Content::Rpc(messages) = classify::content(&body.bytes) else {
+            return;
+        };
+        self.exchanges.insert(ticket, exchange);
+        for message in messages {
+            if message.error().is_some() && message.id().is_none() {
+                let error =
+                    text::sanitize(message.error().unwrap_or_default(), limits::QUOTED_CHARS);
+                self.say(
+                    Level::Warn,
+                    format!("the server answered a notification with {error}"),
+                );
+                continue;
+            }
+            self.on_remote_message(ticket, message);
+        }
+        self.exchanges.remove(&ticket);
+    }
+}

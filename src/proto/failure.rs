@@ -1,0 +1,177 @@
+//! The errors that the bridge itself gives as an answer.
+//!
+//! In: what went wrong. Out: errors of the server, which pass through as they are.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+
+use super::json::quote;
+use super::message::Id;
+
+/// JSON-RPC error code of every error that the bridge itself answers with. It lies outside the
+/// range that JSON-RPC 2.0 §5.1 reserves (−32768…−32000), so it cannot be taken for a server's.
+pub const LOCAL_ERROR: i32 = -31000;
+
+/// Why a request failed here. The name goes into the error's `data.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No connection could be made.
+    Connect,
+    /// The server answered with an HTTP error.
+    HttpStatus,
+    /// A limit of the bridge was passed.
+    LimitExceeded,
+    /// What answered is not an MCP server, or what it sent cannot be read.
+    NotMcp,
+    /// A redirect was not followed.
+    RedirectRefused,
+    /// The message URL of an HTTP+SSE server lies on another origin.
+    EndpointOriginMismatch,
+    /// The session ended while the request ran.
+    SessionLost,
+    /// The process is ending.
+    Shutdown,
+    /// The server wants a sign-in, or refused the credentials it got.
+    SignInRequired,
+    /// The stream ended without the response.
+    StreamEnded,
+    /// No answer in time.
+    Timeout,
+    /// Hidden by a tool option.
+    ToolNotAvailable,
+}
+
+impl Kind {
+    /// The name in `data.kind` and at the end of log lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::HttpStatus => "http-status",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::NotMcp => "not-mcp",
+            Self::RedirectRefused => "redirect-refused",
+            Self::EndpointOriginMismatch => "endpoint_origin_mismatch",
+            Self::SessionLost => "session-lost",
+            Self::Shutdown => "shutdown",
+            Self::SignInRequired => "sign_in_required",
+            Self::StreamEnded => "stream-ended",
+            Self::Timeout => "timeout",
+            Self::ToolNotAvailable => "tool-not-available",
+        }
+    }
+}
+
+/// Whether the server may have acted on the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// It certainly did not.
+    No,
+    /// It may have.
+    Unknown,
+}
+
+/// One failed request, before it is written down for one id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: Kind,
+    /// Whether the server may have acted.
+    pub executed: Executed,
+    /// HTTP status, if there was one.
+    pub status: Option<u16>,
+    /// A sentence with the next step, without our prefix.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure without an HTTP status.
+    #[must_use]
+    pub fn new(kind: Kind, executed: Executed, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            executed,
+            status: None,
+            text: text.into(),
+        }
+    }
+
+    /// Adds the HTTP status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The JSON-RPC error response for this id:
+    /// `{"code":-31000,"message":"mcp-bridge: …","data":{"source","kind","executed","status"?}}`.
+    #[must_use]
+    pub fn answer(&self, id: &Id) -> Bytes {
+        let executed = match self.executed {
+            Executed::No => "no",
+            Executed::Unknown => "unknown",
+        };
+        let mut data = format!(
+            r#"{{"source":"mcp-bridge","kind":"{}","executed":"{executed}""#,
+            self.kind.as_str()
+        );
+        if let Some(status) = self.status {
+            // Writing to a string cannot fail.
+            let _ = write!(data, r#","status":{status}"#);
+        }
+        data.push('}');
+        let message = quote(&format!("mcp-bridge: {}", self.text));
+        let id = id.token();
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{LOCAL_ERROR},"message":{message},"data":{data}}}}}"#
+        )
+        .into()
+    }
+}
+
+/// An error response with a code of JSON-RPC 2.0 §5.1, for a message that the client got wrong.
+/// Without an id it carries `null`, as §5 asks.
+#[must_use]
+pub fn protocol_error(id: Option<&Id>, code: i32, text: &str) -> Bytes {
+    let id = id.map_or("null", Id::token);
+    let message = quote(&format!("mcp-bridge: {text}"));
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message},"data":{{"source":"mcp-bridge"}}}}}}"#
+    )
+    .into()
+}
+
+/// JSON-RPC 2.0: the text is not JSON.
+pub const PARSE_ERROR: i32 = -32700;
+/// JSON-RPC 2.0: the JSON is not a request.
+pub const INVALID_REQUEST: i32 = -32600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_one_line_of_json_with_the_clients_id() {
+        let failure =
+            Failure::new(Kind::HttpStatus, Executed::Unknown, "a \"b\"\nc").with_status(502);
+        let line = failure.answer(&Id::from_raw("1.0").unwrap());
+        assert!(!line.contains(&b'\n'));
+        assert!(line.starts_with(br#"{"jsonrpc":"2.0","id":1.0,"#));
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["error"]["code"], -31000);
+        assert_eq!(value["error"]["message"], "mcp-bridge: a \"b\"\nc");
+        assert_eq!(
+            value["error"]["data"],
+            serde_json::json!({"source": "mcp-bridge", "kind": "http-status", "executed": "unknown", "status": 502})
+        );
+    }
+
+    #[test]
+    fn a_protocol_error_without_an_id_carries_null() {
+        let value: serde_json::Value =
+            serde_json::from_slice(&protocol_error(None, PARSE_ERROR, "x")).unwrap();
+        assert!(value["id"].is_null());
+        assert_eq!(value["error"]["code"], -32700);
+    }
+}

@@ -1,0 +1,256 @@
+//! Which requests of the client are open, so that each is answered exactly once.
+//!
+//! In: open requests, the ids they have at the server, and batches. Out: how they are sent and
+//! answered (`bridge/`).
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::Ticket;
+use super::message::{Id, Message};
+
+/// Requests that wait for their answer, by the client's id.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: HashMap<Id, Entry>,
+    upstream: HashMap<Id, Id>,
+    batches: HashMap<u64, Batch>,
+    next_batch: u64,
+}
+
+/// One open request.
+#[derive(Debug)]
+pub struct Entry {
+    /// The request as the client sent it.
+    pub message: Message,
+    /// The id it has at the server, where that is not the client's.
+    pub upstream: Option<Id>,
+    /// Where it stands.
+    pub place: Place,
+    /// The session it was last sent in.
+    pub generation: u32,
+    /// How often it was sent again after an answer that left open whether it ran.
+    pub repeats: u32,
+    /// How often it was sent again because the server was busy.
+    pub busy: u32,
+    /// How often it was sent again because the server could not be reached.
+    pub unreachable: usize,
+    /// How often it was sent again because its session was gone.
+    pub sessions: u32,
+    /// Whether the server was looked at anew for it.
+    pub detected_again: bool,
+    /// Whether the user's header commands ran again for it.
+    pub refreshed: bool,
+    /// The batch it came in.
+    pub batch: Option<u64>,
+}
+
+/// Where an open request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Waiting to be sent.
+    Parked,
+    /// In the exchange with this ticket.
+    Exchange(Ticket),
+    /// Accepted by the server; the answer comes on a stream that belongs to no exchange of its
+    /// own (HTTP+SSE, or a Streamable HTTP server that answered 202).
+    Elsewhere,
+    /// Waiting for the timer with this number: to be repeated, or to be given up.
+    Waiting(u64),
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    open: usize,
+    answers: Vec<Bytes>,
+}
+
+impl Ledger {
+    /// Enters a request. `false` if its id is open already; nothing changes then.
+    pub fn enter(&mut self, message: Message, batch: Option<u64>) -> bool {
+        let Some(id) = message.id().cloned() else {
+            return false;
+        };
+        if self.open.contains_key(&id) {
+            return false;
+        }
+        let entry = Entry {
+            message,
+            upstream: None,
+            place: Place::Parked,
+            generation: 0,
+            repeats: 0,
+            busy: 0,
+            unreachable: 0,
+            sessions: 0,
+            detected_again: false,
+            refreshed: false,
+            batch,
+        };
+        self.open.insert(id, entry);
+        if let Some(batch) = batch.and_then(|number| self.batches.get_mut(&number)) {
+            batch.open += 1;
+        }
+        true
+    }
+
+    /// Gives a request another id at the server, since it is sent there once more.
+    pub fn mint(&mut self, id: &Id, upstream: Id) {
+        if let Some(entry) = self.open.get_mut(id) {
+            if let Some(old) = entry.upstream.replace(upstream.clone()) {
+                self.upstream.remove(&old);
+            }
+            self.upstream.insert(upstream, id.clone());
+        }
+    }
+
+    /// The client's id for an id that the server used.
+    #[must_use]
+    pub fn resolve(&self, upstream: &Id) -> Option<&Id> {
+        if let Some(id) = self.upstream.get(upstream) {
+            return Some(id);
+        }
+        let (id, entry) = self.open.get_key_value(upstream)?;
+        entry.upstream.is_none().then_some(id)
+    }
+
+    /// The open request with this id of the client.
+    #[must_use]
+    pub fn get(&self, id: &Id) -> Option<&Entry> {
+        self.open.get(id)
+    }
+
+    /// As [`Ledger::get`].
+    pub fn get_mut(&mut self, id: &Id) -> Option<&mut Entry> {
+        self.open.get_mut(id)
+    }
+
+    /// Strikes a request out: it was answered, or it was cancelled.
+    pub fn strike(&mut self, id: &Id) -> Option<Entry> {
+        let entry = self.open.remove(id)?;
+        if let Some(upstream) = &entry.upstream {
+            self.upstream.remove(upstream);
+        }
+        Some(entry)
+    }
+
+    /// Ids of the open requests that match.
+    pub fn select(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Id> {
+        self.open
+            .iter()
+            .filter(|(_, entry)| wanted(entry))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Whether nothing is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Starts a batch; the requests that follow name it.
+    pub fn start_batch(&mut self) -> u64 {
+        self.next_batch += 1;
+        self.batches.insert(self.next_batch, Batch::default());
+        self.next_batch
+    }
+
+    /// Notes one answer of a batch, or that a request of it gets none. Returns the whole answer
+    /// once no request of the batch is open.
+    pub fn settle(&mut self, number: u64, answer: Option<Bytes>) -> Option<Bytes> {
+        let batch = self.batches.get_mut(&number)?;
+        batch.open = batch.open.saturating_sub(1);
+        batch.answers.extend(answer);
+        self.finish_batch(number)
+    }
+
+    /// Adds an answer that belongs to no entry, such as an error for an element that is no
+    /// request.
+    pub fn add_to_batch(&mut self, number: u64, answer: Bytes) {
+        if let Some(batch) = self.batches.get_mut(&number) {
+            batch.answers.push(answer);
+        }
+    }
+
+    /// The whole answer, if no request of the batch is open and there is anything to say.
+    pub fn finish_batch(&mut self, number: u64) -> Option<Bytes> {
+        if self.batches.get(&number)?.open > 0 {
+            return None;
+        }
+        let answers = self.batches.remove(&number)?.answers;
+        if answers.is_empty() {
+            return None;
+        }
+        let mut text = b"[".to_vec();
+        for (index, answer) in answers.iter().enumerate() {
+            if index > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(answer);
+        }
+        text.push(b']');
+        Some(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(id: &str) -> Message {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#);
+        Message::parse(text.into()).unwrap()
+    }
+
+    fn id(raw: &str) -> Id {
+        Id::from_raw(raw).unwrap()
+    }
+
+    #[test]
+    fn t13_an_id_is_open_once() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.enter(request("7"), None));
+        assert!(!ledger.enter(request("7.0"), None));
+        assert!(ledger.enter(request("\"7\""), None));
+        assert!(ledger.strike(&id("7")).is_some());
+        assert!(ledger.strike(&id("7")).is_none());
+        assert!(ledger.enter(request("7"), None));
+    }
+
+    #[test]
+    fn a_minted_id_replaces_the_clients_at_the_server() {
+        let mut ledger = Ledger::default();
+        ledger.enter(request("1"), None);
+        assert_eq!(ledger.resolve(&id("1")), Some(&id("1")));
+        ledger.mint(&id("1"), Id::text("mb-1"));
+        assert_eq!(ledger.resolve(&id("1")), None);
+        ledger.mint(&id("1"), Id::text("mb-2"));
+        assert_eq!(ledger.resolve(&Id::text("mb-1")), None);
+        assert_eq!(ledger.resolve(&Id::text("mb-2")), Some(&id("1")));
+        ledger.strike(&id("1"));
+        assert_eq!(ledger.resolve(&Id::text("mb-2")), None);
+    }
+
+    #[test]
+    fn a_batch_answers_when_its_last_request_is_settled() {
+        let mut ledger = Ledger::default();
+        let batch = ledger.start_batch();
+        ledger.enter(request("1"), Some(batch));
+        ledger.enter(request("2"), Some(batch));
+        ledger.enter(request("3"), Some(batch));
+        ledger.add_to_batch(batch, Bytes::from_static(b"0"));
+        assert_eq!(ledger.settle(batch, Some(Bytes::from_static(b"2"))), None);
+        assert_eq!(ledger.settle(batch, None), None);
+        assert_eq!(
+            ledger
+                .settle(batch, Some(Bytes::from_static(b"1")))
+                .unwrap(),
+            "[0,2,1]"
+        );
+        assert_eq!(ledger.settle(batch, None), None);
+        let empty = ledger.start_batch();
+        assert_eq!(ledger.finish_batch(empty), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Every bound on what a peer can make the bridge hold or wait for, in one place.
+//!
+//! In: numbers with their reason. Out: where they are enforced, and limits that belong to one
+//! format (the event decoder's and the cookie jar's stand beside them).
+
+use std::time::Duration;
+
+/// Largest line from the local client, largest event and largest JSON body from the server, in
+/// bytes after decompression (`--max-message-size`). Large tool results are legitimate.
+pub const MESSAGE: usize = 64 << 20;
+
+/// How much of a line that is too long is kept to look for its id, in bytes.
+pub const LINE_HEAD: usize = 64 << 10;
+
+/// Largest body read from an answer whose status is an error, in bytes. A JSON-RPC error fits
+/// many times over.
+pub const ERROR_BODY: usize = 1 << 20;
+
+/// Bytes of client messages that may wait for the server before the bridge stops reading stdin.
+pub const PARKED: usize = 64 << 20;
+
+/// Requests of the client that may be open at the server at once; later ones wait their turn.
+/// Stays below the usual limit of open files (256 on macOS), since each may need a connection.
+pub const IN_FLIGHT: usize = 200;
+
+/// Questions (requests of the server) that may wait for the client's answer at once.
+pub const QUESTIONS: usize = 256;
+
+/// Messages of the server held back until the client has sent `notifications/initialized`.
+pub const HELD: usize = 256;
+
+/// Resources whose subscription is restored after a session was lost.
+pub const SUBSCRIPTIONS: usize = 1024;
+
+/// Messages in one JSON-RPC batch.
+pub const BATCH: usize = 256;
+
+/// Longest message text taken over from a server into an error of our own, in characters.
+pub const QUOTED_CHARS: usize = 300;
+
+/// An output line above this size, in bytes, is mentioned once: some clients refuse longer ones.
+pub const LARGE_LINE: usize = 10 << 20;
+
+/// From the client's `initialize` to the server's answer, retries included.
+pub const INITIALIZE: Duration = Duration::from_secs(60);
+
+/// How long later messages wait for the server to accept `notifications/initialized`, and a
+/// notification or response for the one before it.
+pub const ACCEPTED: Duration = Duration::from_secs(10);
+
+/// How long the `endpoint` event of HTTP+SSE may take.
+pub const ENDPOINT: Duration = Duration::from_secs(10);
+
+/// How long a request that was answered with an empty body may wait when no stream is open on
+/// which its answer could still arrive.
+pub const EMPTY_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the answer of a request whose own stream broke may still arrive on another stream.
+pub const LATE_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long a stream may stay open after it carried its response.
+pub const LINGER: Duration = Duration::from_secs(10);
+
+/// From the order to end (signal, closed pipe, end of the grace) to the end, `DELETE` included.
+pub const SHUTDOWN: Duration = Duration::from_millis(1500);
+
+/// Fruitless resumptions of one broken stream before its request is given up.
+pub const RESUMPTIONS: u32 = 5;
+
+/// Sessions reopened within [`RECOVERY_WINDOW`] before requests fail at once.
+pub const RECOVERIES: usize = 3;
+
+/// See [`RECOVERIES`].
+pub const RECOVERY_WINDOW: Duration = Duration::from_secs(60);
+
+/// Rest after [`RECOVERIES`] were used up.
+pub const RECOVERY_REST: Duration = Duration::from_secs(30);
