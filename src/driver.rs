@@ -1,0 +1,165 @@
+//! The one loop: feeds facts to the bridge, performs its orders, keeps its one timer.
+//!
+//! In: waiting for whatever comes first. Out: every decision (`proto`) and every system call
+//! (`edge`).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::edge::header_command::HeaderCommand;
+use crate::edge::log;
+use crate::edge::remote::Remote;
+use crate::edge::stdio::{FromClient, Output as Stdout};
+use crate::proto::headers::UserHeaders;
+use crate::proto::{Bridge, Input, Level, Output, StopReason};
+
+/// Facts handled before the lines that follow from them are written.
+const BURST: usize = 64;
+
+/// Everything the loop waits for and acts on.
+pub struct Driver {
+    /// Decides.
+    pub bridge: Bridge,
+    /// Lines from the local client.
+    pub lines: mpsc::Receiver<FromClient>,
+    /// Lines to the local client.
+    pub stdout: Stdout,
+    /// Resolves when nobody reads those any more.
+    pub stdout_closed: oneshot::Receiver<()>,
+    /// HTTP exchanges.
+    pub remote: Remote,
+    /// What they report.
+    pub inputs: mpsc::Receiver<Input>,
+    /// Signals and the like.
+    pub stops: mpsc::Receiver<StopReason>,
+    /// Headers made by commands.
+    pub header_commands: HeaderCommands,
+}
+
+/// The user's headers, and the commands that make some of them.
+pub struct HeaderCommands {
+    /// Headers with fixed values.
+    pub fixed: UserHeaders,
+    /// Commands, in the order given.
+    pub commands: Vec<HeaderCommand>,
+    /// Where exchanges take the headers from.
+    pub current: watch::Sender<Option<UserHeaders>>,
+}
+
+impl HeaderCommands {
+    /// Runs every command and publishes the headers. A command that fails is reported, and its
+    /// header keeps no value. Returns whether all succeeded.
+    async fn run(&self) -> bool {
+        let mut headers = self.fixed.clone();
+        let mut ok = true;
+        for command in &self.commands {
+            let problem = match command.run().await {
+                Ok(value) => headers
+                    .insert(command.name(), &value)
+                    .err()
+                    .map(|error| error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problem) = problem {
+                log::say(Level::Error, &problem);
+                ok = false;
+            }
+        }
+        self.current.send_replace(Some(headers));
+        ok
+    }
+}
+
+impl Driver {
+    /// Runs until the bridge says that everything is done.
+    pub async fn run(mut self) {
+        let mut outputs = Vec::new();
+        let mut lines_open = true;
+        let mut stdout_open = true;
+        let mut refresh = std::pin::pin!(None);
+        let commands = &self.header_commands;
+        let mut first_run = std::pin::pin!(commands.run());
+        let mut first_run_open = true;
+        let mut timer: std::pin::Pin<Box<Sleep>> = Box::pin(sleep_until(now().into()));
+        loop {
+            let wake_at = self.bridge.wake_at();
+            if let Some(at) = wake_at
+                && timer.deadline() != at.into()
+            {
+                timer.as_mut().reset(at.into());
+            }
+            let flowing = !self.stdout.is_full();
+            let input = tokio::select! {
+                Some(reason) = self.stops.recv() => Input::Stop(reason),
+                _ = &mut self.stdout_closed, if stdout_open => {
+                    stdout_open = false;
+                    Input::Stop(StopReason::OutputClosed)
+                }
+                Some(input) = self.inputs.recv(), if flowing => input,
+                crashed = self.remote.joined() => match crashed {
+                    Some(input) => input,
+                    None => continue,
+                },
+                line = self.lines.recv(), if lines_open && flowing && self.bridge.wants_lines() => {
+                    lines_open = line.is_some();
+                    fact(line)
+                }
+                () = &mut timer, if wake_at.is_some() => Input::Wake,
+                () = self.stdout.drained(), if !flowing => continue,
+                _ = &mut first_run, if first_run_open => {
+                    first_run_open = false;
+                    continue
+                }
+                Some(ok) = async { Some(refresh.as_mut().as_pin_mut()?.await) } => {
+                    refresh.set(None);
+                    Input::HeadersRefreshed { ok }
+                }
+            };
+            self.bridge.handle(now(), input, &mut outputs);
+            for _ in 0..BURST {
+                let Ok(input) = self.inputs.try_recv() else {
+                    break;
+                };
+                self.bridge.handle(now(), input, &mut outputs);
+            }
+            let mut written = Vec::new();
+            for output in outputs.drain(..) {
+                match output {
+                    Output::Line(line) => written.push(line),
+                    Output::Send(ticket, request) => self.remote.start(ticket, request),
+                    Output::Cancel(ticket) => self.remote.cancel(ticket),
+                    Output::Say(level, text) => log::say(level, &text),
+                    Output::RefreshHeaders => refresh.set(Some(commands.run())),
+                    Output::Exit => {
+                        write(&self.stdout, written);
+                        self.stdout.finish();
+                        return;
+                    }
+                }
+            }
+            write(&self.stdout, written);
+        }
+    }
+}
+
+fn fact(line: Option<FromClient>) -> Input {
+    match line {
+        Some(FromClient::Line(line)) => Input::Line(line),
+        Some(FromClient::TooLong(head)) => Input::LineTooLong(head),
+        None => Input::LocalClosed,
+    }
+}
+
+fn write(stdout: &Stdout, lines: Vec<Bytes>) {
+    if !lines.is_empty() {
+        stdout.write(lines);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where time enters")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,488 @@
+//! One task per HTTP exchange: sends the request, reads the answer, reports facts.
+//!
+//! In: redirects, cookies, the user's headers, time and size limits while bytes move. Out: what an
+//! answer means (`proto`), how connections are made (`http_client`).
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use reqwest::Response;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, Id, JoinSet};
+use url::Url;
+
+use super::http_client::HttpClient;
+use super::trouble;
+use crate::proto::cookies::Jar;
+use crate::proto::headers::UserHeaders;
+use crate::proto::sse::{Decoder, Event};
+use crate::proto::{
+    Body, Ending, Head, Input, Request, Ticket, Trouble, TroubleKind, Verb, classify, limits,
+    redirect, text,
+};
+
+/// Facts that may wait for the driver before reading from the network stops.
+pub const INPUTS_QUEUED: usize = 16;
+
+/// Longest silence inside a body that is not an event stream, unless `--body-timeout` says
+/// otherwise.
+const BODY_SILENCE: Duration = Duration::from_secs(300);
+
+/// How long the body of an error answer may take as a whole.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// What an exchange needs to know beside its request.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server; the user's headers and its cookies go nowhere else.
+    pub server: Arc<Url>,
+    /// Whether cookies are kept.
+    pub cookies: bool,
+    /// Longest wait for the head of an answer.
+    pub headers_timeout: Option<Duration>,
+    /// Longest silence inside an answer.
+    pub body_timeout: Option<Duration>,
+    /// Largest event or body in bytes, after decompression.
+    pub message_limit: usize,
+}
+
+/// Runs exchanges.
+pub struct Remote {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    running: HashMap<Ticket, Running>,
+    tickets: HashMap<Id, Ticket>,
+    inputs: mpsc::Sender<Input>,
+}
+
+struct Shared {
+    http: HttpClient,
+    settings: Settings,
+    /// The user's headers, once they are known.
+    headers: watch::Receiver<Option<UserHeaders>>,
+    jar: Mutex<Jar>,
+}
+
+struct Running {
+    abort: AbortHandle,
+    sent: watch::Receiver<bool>,
+}
+
+impl Remote {
+    /// Exchanges report to `inputs`. They wait until `headers` holds a value.
+    #[must_use]
+    pub fn new(
+        http: HttpClient,
+        settings: Settings,
+        headers: watch::Receiver<Option<UserHeaders>>,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        let shared = Shared {
+            http,
+            settings,
+            headers,
+            jar: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            tickets: HashMap::new(),
+            inputs,
+        }
+    }
+
+    /// Starts an exchange; what becomes of it arrives as [`Input`]s with this ticket.
+    pub fn start(&mut self, ticket: Ticket, request: Request) {
+        let earlier = request
+            .after
+            .and_then(|after| Some(self.running.get(&after)?.sent.clone()));
+        let (sent_sender, sent) = watch::channel(false);
+        let exchange = Exchange {
+            shared: Arc::clone(&self.shared),
+            ticket,
+            inputs: self.inputs.clone(),
+            sent: sent_sender,
+        };
+        let abort = self.tasks.spawn(exchange.run(request, earlier));
+        self.tickets.insert(abort.id(), ticket);
+        self.running.insert(ticket, Running { abort, sent });
+    }
+
+    /// Drops an exchange and its connection, unless other exchanges use that too.
+    pub fn cancel(&mut self, ticket: Ticket) {
+        if let Some(running) = self.running.remove(&ticket) {
+            running.abort.abort();
+        }
+    }
+
+    /// Waits for the next exchange that came to its end. A fact is returned only for one that
+    /// crashed; all others have reported themselves. Never resolves while none runs.
+    pub async fn joined(&mut self) -> Option<Input> {
+        let (id, crashed) = match self.tasks.join_next_with_id().await {
+            None => return std::future::pending().await,
+            Some(Ok((id, ()))) => (id, false),
+            Some(Err(error)) => (error.id(), error.is_panic()),
+        };
+        let ticket = self.tickets.remove(&id)?;
+        self.running.remove(&ticket);
+        crashed.then(|| {
+            let text = "an exchange with the server crashed; please report this with the output of --debug";
+            let trouble =
+                Trouble { kind: TroubleKind::Internal, sent: true, text: text.to_owned() };
+            Input::Failed(ticket, trouble)
+        })
+    }
+}
+
+struct Exchange {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    inputs: mpsc::Sender<Input>,
+    sent: watch::Sender<bool>,
+}
+
+impl Exchange {
+    async fn run(self, request: Request, earlier: Option<watch::Receiver<bool>>) {
+        if let Some(mut earlier) = earlier {
+            // Resolves with an error when that exchange is over, which is as good.
+            let handed_over = earlier.wait_for(|sent| *sent);
+            let _ = tokio::time::timeout(limits::ACCEPTED, handed_over).await;
+        }
+        match self.answer(&request).await {
+            Err(trouble) => self.report(Input::Failed(self.ticket, trouble)).await,
+            Ok((head, response)) if head.is_success() && classify::is_event_stream(&head) => {
+                let url = Arc::clone(&head.url);
+                self.report(Input::Streaming(self.ticket, head)).await;
+                let ending = self.stream(response, &url).await;
+                self.report(Input::Ended(self.ticket, ending)).await;
+            }
+            Ok((head, response)) => {
+                let body = self.body(response, &head).await;
+                self.report(Input::Answer(self.ticket, head, body)).await;
+            }
+        }
+    }
+
+    async fn report(&self, input: Input) {
+        // The driver is gone only when the process ends.
+        let _ = self.inputs.send(input).await;
+    }
+
+    /// Sends the request, follows redirects, and returns the head of the answer.
+    async fn answer(&self, request: &Request) -> Result<(Head, Response), Trouble> {
+        let mut url = Arc::clone(&request.url);
+        let mut permanent = true;
+        let mut hops = 0;
+        loop {
+            let response = self.send(request, &url).await?;
+            let status = response.status().as_u16();
+            if let Some(trouble) = trouble::oversized_head(response.headers(), &url) {
+                return Err(trouble);
+            }
+            if self.shared.settings.cookies {
+                let mut jar = self
+                    .shared
+                    .jar
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                jar.store(&url, response.headers(), now());
+            }
+            if status == 407 {
+                let proxy = self.shared.http.proxy_for(&url).unwrap_or_default();
+                return Err(trouble::proxy_wants_credentials(&proxy));
+            }
+            let encoded = response.headers().get(header::CONTENT_ENCODING);
+            if let Some(encoding) = encoded.filter(|encoding| *encoding != "identity") {
+                let encoding = String::from_utf8_lossy(encoding.as_bytes());
+                let text = format!(
+                    "{} compressed its answer with \"{}\", which was not offered",
+                    text::origin(&url),
+                    text::sanitize(&encoding, 40)
+                );
+                return Err(Trouble {
+                    kind: TroubleKind::Encoding,
+                    sent: true,
+                    text,
+                });
+            }
+            if matches!(status, 301 | 302 | 303 | 307 | 308) {
+                let location = response.headers().get(header::LOCATION);
+                let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()));
+                let next = redirect::follow(request.verb, &url, status, location.as_deref(), hops)
+                    .map_err(|refused| Trouble {
+                        kind: TroubleKind::Redirect,
+                        sent: false,
+                        text: refused.0,
+                    })?;
+                permanent &= next.permanent;
+                url = Arc::new(next.url);
+                hops += 1;
+                continue;
+            }
+            let head = Head {
+                status,
+                headers: response.headers().clone(),
+                url,
+                moved_permanently: hops > 0 && permanent,
+            };
+            return Ok((head, response));
+        }
+    }
+
+    async fn send(&self, request: &Request, url: &Arc<Url>) -> Result<Response, Trouble> {
+        let client = self.shared.http.for_url(url).await?;
+        let verb = match request.verb {
+            Verb::Post => reqwest::Method::POST,
+            Verb::Get => reqwest::Method::GET,
+            Verb::Delete => reqwest::Method::DELETE,
+        };
+        let mut outgoing = reqwest::Request::new(verb, Url::clone(url));
+        *outgoing.headers_mut() = self.headers(request, url).await;
+        if !request.body.is_empty() {
+            let body = Tracked {
+                bytes: Some(request.body.clone()),
+                sent: self.sent.clone(),
+            };
+            *outgoing.body_mut() = Some(reqwest::Body::wrap(body));
+        }
+        let answer = client.execute(outgoing);
+        let answer = match self.shared.settings.headers_timeout {
+            None => answer.await,
+            Some(limit) => tokio::time::timeout(limit, answer)
+                .await
+                .map_err(|_| Trouble {
+                    kind: TroubleKind::Timeout,
+                    sent: *self.sent.borrow(),
+                    text: format!(
+                        "{} did not begin to answer within {} s (--headers-timeout)",
+                        text::origin(url),
+                        limit.as_secs_f64()
+                    ),
+                })?,
+        };
+        answer.map_err(|error| {
+            let proxy = self.shared.http.proxy_for(url);
+            trouble::explain(&error, url, proxy.as_deref(), *self.sent.borrow())
+        })
+    }
+
+    /// The bridge's own headers, and for the user's server the user's and its cookies.
+    async fn headers(&self, request: &Request, url: &Url) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(request.headers.len() + 4);
+        if url.host() == self.shared.settings.server.host() {
+            if self.shared.settings.cookies {
+                let jar = self
+                    .shared
+                    .jar
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                if let Some(cookies) = jar.header(url, now()) {
+                    map.insert(header::COOKIE, cookies);
+                }
+            }
+            let mut headers = self.shared.headers.clone();
+            if let Ok(headers) = headers.wait_for(Option::is_some).await
+                && let Some(headers) = &*headers
+            {
+                headers.apply(&mut map);
+            }
+        }
+        for (name, value) in &request.headers {
+            map.insert(name.clone(), value.clone());
+        }
+        map
+    }
+
+    /// Reads an event stream to its end, one report for what each piece of it brought.
+    async fn stream(&self, mut response: Response, url: &Url) -> Ending {
+        let limit = self.shared.settings.message_limit;
+        let mut decoder = Decoder::new(limit);
+        loop {
+            let chunk = match self
+                .chunk(&mut response, self.shared.settings.body_timeout)
+                .await
+            {
+                Err(silent) => return silent,
+                Ok(Err(error)) => return self.cut(&error, url),
+                Ok(Ok(None)) => break,
+                Ok(Ok(Some(chunk))) => chunk,
+            };
+            let mut events = Vec::new();
+            let fed = decoder.feed(&chunk, &mut events);
+            drop(chunk);
+            self.report_events(events).await;
+            if fed.is_err() {
+                return Ending::TooLarge(format!(
+                    "the server sent an event above the limit of {} MiB (--max-message-size raises it)",
+                    limit >> 20
+                ));
+            }
+        }
+        // A server that forgets the last empty line: its message counts if it is whole.
+        if let Some(event) = decoder.finish()
+            && serde_json::from_slice::<serde::de::IgnoredAny>(&event.data).is_ok()
+        {
+            self.report_events(vec![event]).await;
+        }
+        Ending::Complete
+    }
+
+    async fn report_events(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.report(Input::Events(self.ticket, events)).await;
+        }
+    }
+
+    /// Reads a body that is not an event stream.
+    async fn body(&self, mut response: Response, head: &Head) -> Body {
+        if head.is_success() {
+            let silence = self.shared.settings.body_timeout.unwrap_or(BODY_SILENCE);
+            let mut bytes = Gathered::default();
+            let limit = self.shared.settings.message_limit;
+            let cut = self
+                .gather(&mut response, head, &mut bytes, limit, Some(silence))
+                .await;
+            return Body {
+                bytes: bytes.into_bytes(),
+                cut,
+            };
+        }
+        let mut bytes = Gathered::default();
+        let gather = self.gather(&mut response, head, &mut bytes, limits::ERROR_BODY, None);
+        let cut = tokio::time::timeout(ERROR_BODY_TIME, gather)
+            .await
+            .unwrap_or_else(|_| {
+                Some(Ending::Silent(
+                    "the rest of an error answer did not come in time".to_owned(),
+                ))
+            });
+        Body {
+            bytes: bytes.into_bytes(),
+            cut,
+        }
+    }
+
+    /// Appends pieces until the end, or says why it stopped before.
+    async fn gather(
+        &self,
+        response: &mut Response,
+        head: &Head,
+        bytes: &mut Gathered,
+        limit: usize,
+        silence: Option<Duration>,
+    ) -> Option<Ending> {
+        loop {
+            match self.chunk(response, silence).await {
+                Err(silent) => return Some(silent),
+                Ok(Err(error)) => return Some(self.cut(&error, &head.url)),
+                Ok(Ok(None)) => return None,
+                Ok(Ok(Some(chunk))) if bytes.len() + chunk.len() > limit => {
+                    return Some(Ending::TooLarge(format!(
+                        "the server sent an answer above the limit of {} MiB (--max-message-size raises it)",
+                        limit >> 20
+                    )));
+                }
+                Ok(Ok(Some(chunk))) => bytes.push(chunk, response.content_length()),
+            }
+        }
+    }
+
+    async fn chunk(
+        &self,
+        response: &mut Response,
+        silence: Option<Duration>,
+    ) -> Result<Result<Option<Bytes>, reqwest::Error>, Ending> {
+        let Some(silence) = silence else {
+            return Ok(response.chunk().await);
+        };
+        tokio::time::timeout(silence, response.chunk()).await.map_err(|_| {
+            let seconds = silence.as_secs_f64();
+            Ending::Silent(format!(
+                "the server fell silent for {seconds} s in the middle of its answer (--body-timeout)"
+            ))
+        })
+    }
+
+    fn cut(&self, error: &reqwest::Error, url: &Url) -> Ending {
+        let proxy = self.shared.http.proxy_for(url);
+        Ending::Cut(trouble::explain(error, url, proxy.as_deref(), true).text)
+    }
+}
+
+/// A body in the making: one piece is kept as it is, several are copied together once.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, chunk: Bytes, announced: Option<u64>) {
+        if self.len() == 0 {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            let announced = usize::try_from(announced.unwrap_or_default()).unwrap_or_default();
+            self.all.reserve(announced.min(limits::MESSAGE));
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.freeze()
+        }
+    }
+}
+
+/// A request body that tells when it was handed to the network.
+struct Tracked {
+    bytes: Option<Bytes>,
+    sent: watch::Sender<bool>,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        let frame = self.bytes.take().map(|bytes| {
+            self.sent.send_replace(true);
+            Ok(http_body::Frame::data(bytes))
+        });
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cookies expire by the wall clock, read while bytes move"
+)]
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}

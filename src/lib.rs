@@ -1,0 +1,20 @@
+//! `mcp-bridge` connects a local MCP client that speaks stdio to a remote MCP server.
+//!
+//! Imports point downwards only, and `tests/it/layers.rs` holds them to it:
+//!
+//! ```text
+//! main → commands → driver → edge → proto
+//!              └──→ settings → cli
+//! ```
+//!
+//! [`proto`] decides (no await, no clock, no socket, no file), [`edge`] does, [`driver`] ties the
+//! two together in one loop.
+
+pub mod cli;
+pub mod commands;
+mod config_file;
+pub mod driver;
+pub mod edge;
+pub mod error;
+pub mod proto;
+pub mod settings;

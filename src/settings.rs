@@ -1,0 +1,793 @@
+//! What the command line, the environment and the files mean: resolved once, read-only after, one
+//! struct per consumer.
+//!
+//! In: [`Cli`] and a way to look up variables. Out: spellings ([`crate::cli`]), and everything that
+//! needs the network; of files only `--header-file` is read here.
+
+mod headers;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use url::{Host, Url};
+
+use crate::cli::{Cli, LogFormat, NetworkArgs, OutputArgs, ToolArgs, TransportArgs, TrustArgs};
+use crate::edge::header_command::HeaderCommand;
+use crate::edge::http_client::NetworkSettings;
+use crate::edge::log::LogSettings;
+use crate::edge::proxy::{ProxyChoice, ProxyEnvironment, ProxyUrl};
+use crate::error::Failure;
+use crate::proto::Level;
+use crate::proto::filter::Filter;
+use crate::proto::headers::UserHeaders;
+use crate::proto::text::public_url;
+use crate::proto::transport::Strategy;
+
+/// Time between pings when `--keep-alive` comes without `--ping-interval`.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Everything that was decided before the first byte moves. `Debug` shows no secret.
+#[derive(Clone)]
+pub struct Settings {
+    /// The server's address, without user name, password and fragment. Its query may be secret.
+    pub url: Url,
+    /// For the bridge's decisions.
+    pub bridge: BridgeSettings,
+    /// For single HTTP exchanges.
+    pub exchange: ExchangeSettings,
+    /// Headers whose values come from commands, run at start and after a 401. They win over
+    /// [`ExchangeSettings::headers`].
+    pub header_commands: Vec<HeaderCommand>,
+    /// For the HTTP client.
+    pub network: NetworkSettings,
+    /// For the log.
+    pub log: LogSettings,
+}
+
+/// What the bridge needs to know.
+#[derive(Clone, Debug)]
+pub struct BridgeSettings {
+    /// Which transport to try, and whether to fall back.
+    pub strategy: Strategy,
+    /// Which tools exist for the client.
+    pub filter: Filter,
+    /// Time between pings to the server; none: no pings.
+    pub ping_interval: Option<Duration>,
+    /// How long open requests may still be answered after stdin was closed.
+    pub eof_grace: Duration,
+    /// Largest message in either direction, in bytes after decompression.
+    pub message_limit: usize,
+}
+
+/// What an HTTP exchange needs to know.
+#[derive(Clone, Debug)]
+pub struct ExchangeSettings {
+    /// The user's own headers, for the server's origin alone.
+    pub headers: UserHeaders,
+    /// Whether cookies of the server are kept and sent back.
+    pub cookies: bool,
+    /// Longest wait for the head of an answer; none: no limit.
+    pub headers_timeout: Option<Duration>,
+    /// Longest silence inside an answer; none: no limit.
+    pub body_timeout: Option<Duration>,
+    /// Largest event or body, in bytes after decompression.
+    pub message_limit: usize,
+}
+
+/// Something to tell the person once logging has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How loud.
+    pub level: Level,
+    /// One sentence without secrets.
+    pub text: String,
+}
+
+impl Notice {
+    fn new(level: Level, text: impl Into<String>) -> Self {
+        Self {
+            level,
+            text: text.into(),
+        }
+    }
+}
+
+impl Settings {
+    /// Gives every option its meaning. `env` looks up a variable.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the option or variable and says what would be right.
+    pub fn resolve(
+        cli: &Cli,
+        env: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(Self, Vec<Notice>), Failure> {
+        let mut notices = Vec::new();
+        let mut url = remote_url(cli.url.reveal(), cli.network.allow_http)?;
+        let log = log(&cli.output, env);
+        let mut headers = headers::fixed(&cli.headers.sources, env, &mut notices)?;
+        let header_commands = headers::commands(&cli.headers.commands)?;
+        take_credentials(&mut url, &mut headers)?;
+        let network = network(&url, &cli.network, &cli.trust, env, &mut notices)?;
+        let message_limit = bytes(cli.transport.max_message_size);
+        without_effect(cli, &mut notices);
+        let settings = Self {
+            bridge: bridge(&cli.transport, &cli.tools, message_limit),
+            exchange: exchange(&cli.transport, headers, message_limit),
+            url,
+            header_commands,
+            network,
+            log,
+        };
+        Ok((settings, notices))
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &public_url(&self.url))
+            .field("bridge", &self.bridge)
+            .field("exchange", &self.exchange)
+            .field("header_commands", &self.header_commands)
+            .field("network", &self.network)
+            .field("log", &self.log)
+            .finish()
+    }
+}
+
+/// The server's address: https, or http to this machine, or http by permission.
+fn remote_url(text: &str, allow_http: bool) -> Result<Url, Failure> {
+    // The text is never quoted: it may be a secret that ended up in the wrong place.
+    let failure = |what: &str, next: &str| Failure::usage(what).hint(next);
+    let example = "write it like https://HOST/PATH";
+    if text.trim().is_empty() {
+        return Err(failure("the URL is empty", example));
+    }
+    let mut url = match Url::parse(text) {
+        Ok(url) if text.contains("://") => url,
+        Err(error) if text.contains("://") => {
+            return Err(failure(&format!("the URL is not valid: {error}"), example));
+        }
+        _ => {
+            return Err(failure(
+                "the URL has no scheme",
+                "put https:// in front of it",
+            ));
+        }
+    };
+    let Some(host) = url.host() else {
+        return Err(failure("the URL names no host", example));
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http || is_loopback(&host) => {}
+        "http" => {
+            let what = format!("http:// to {host} would send everything unencrypted");
+            let next = "use https://, or allow it with --allow-http where the network is trusted";
+            return Err(failure(&what, next));
+        }
+        scheme => {
+            let what = format!("a URL with the scheme {scheme} cannot be used");
+            return Err(failure(&what, example));
+        }
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+/// Turns `https://USER:PASSWORD@HOST/` into a header (RFC 7617 §2), so that the address can be
+/// shown. A header given by the user wins.
+fn take_credentials(url: &mut Url, headers: &mut UserHeaders) -> Result<(), Failure> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    let password = url.password().unwrap_or_default();
+    let pair = [percent_decoded(url.username()), percent_decoded(password)].join(&b':');
+    if !headers.has_authorization() {
+        let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
+        let wrong = |error| Failure::usage(format!("user name and password in the URL: {error}"));
+        headers.insert("Authorization", &value).map_err(wrong)?;
+    }
+    // Cannot fail: the address has a host.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    Ok(())
+}
+
+/// Undoes `%XX` (RFC 3986 §2.1); what is not such a triple stays.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digit = |place: usize| char::from(*tail.get(place)?).to_digit(16);
+        if let (b'%', Some(high), Some(low)) = (byte, digit(0), digit(1)) {
+            decoded.extend(u8::try_from(high * 16 + low));
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            decoded.push(byte);
+            rest = tail;
+        }
+    }
+    decoded
+}
+
+fn bridge(args: &TransportArgs, tools: &ToolArgs, message_limit: usize) -> BridgeSettings {
+    BridgeSettings {
+        strategy: args.transport,
+        filter: Filter::new(&tools.ignore_tool, &tools.only_tool, tools.read_only),
+        ping_interval: args
+            .ping_interval
+            .or(args.keep_alive.then_some(PING_INTERVAL)),
+        eof_grace: args.eof_grace,
+        message_limit,
+    }
+}
+
+fn exchange(args: &TransportArgs, headers: UserHeaders, message_limit: usize) -> ExchangeSettings {
+    let unless_zero = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    ExchangeSettings {
+        headers,
+        cookies: !args.disable_cookies,
+        headers_timeout: unless_zero(args.headers_timeout),
+        body_timeout: unless_zero(args.body_timeout),
+        message_limit,
+    }
+}
+
+fn bytes(mib: u64) -> usize {
+    usize::try_from(mib << 20).unwrap_or(usize::MAX)
+}
+
+fn network(
+    url: &Url,
+    args: &NetworkArgs,
+    trust: &TrustArgs,
+    env: &impl Fn(&str) -> Option<OsString>,
+    notices: &mut Vec<Notice>,
+) -> Result<NetworkSettings, Failure> {
+    if trust.client_key.is_some() && trust.client_cert.is_none() {
+        let failure = Failure::usage("--client-key was given without a certificate");
+        return Err(failure.hint("name the certificate with --client-cert"));
+    }
+    let file = |variable| {
+        env(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    Ok(NetworkSettings {
+        ca_files: trust.ca_cert.clone(),
+        node_extra_ca_certs: file("NODE_EXTRA_CA_CERTS"),
+        ssl_cert_file: file("SSL_CERT_FILE"),
+        ssl_cert_dir: file("SSL_CERT_DIR"),
+        client_cert: trust.client_cert.clone(),
+        client_key: trust.client_key.clone(),
+        insecure_host: insecure_host(url, trust.insecure, env, notices),
+        proxy: proxy(args, env)?,
+        ipv4: args.ipv4,
+        connect_timeout: Some(args.connect_timeout),
+    })
+}
+
+/// The host whose certificate is not checked. The warning has the level of errors, so that
+/// `--silent` does not hide it.
+fn insecure_host(
+    url: &Url,
+    insecure: bool,
+    env: &impl Fn(&str) -> Option<OsString>,
+    notices: &mut Vec<Notice>,
+) -> Option<String> {
+    let by_variable = env("NODE_TLS_REJECT_UNAUTHORIZED").is_some_and(|value| value == "0");
+    let reason = match (insecure, by_variable) {
+        (true, _) => "--insecure",
+        (false, true) => "NODE_TLS_REJECT_UNAUTHORIZED=0",
+        (false, false) => return None,
+    };
+    let host = url.host_str().filter(|_| url.scheme() == "https")?;
+    let text = format!(
+        "WARNING: {reason} switches certificate checks off for {host}: anybody on the way can \
+         read and change everything; --ca-cert FILE is the safe way to trust a private certificate"
+    );
+    notices.push(Notice::new(Level::Error, text));
+    Some(host.to_owned())
+}
+
+fn proxy(
+    args: &NetworkArgs,
+    env: &impl Fn(&str) -> Option<OsString>,
+) -> Result<ProxyChoice, Failure> {
+    if let Some(proxy) = &args.proxy {
+        if proxy.reveal().eq_ignore_ascii_case("none") {
+            return Ok(ProxyChoice::None);
+        }
+        let wrong = |problem| Failure::usage(format!("--proxy is {problem}, or none"));
+        return ProxyUrl::parse(proxy.reveal())
+            .map(ProxyChoice::Fixed)
+            .map_err(wrong);
+    }
+    let text = |variable| variable_in_either_case(variable, env);
+    let url = |variable| {
+        let wrong = |problem| {
+            let failure = Failure::usage(format!("the variable {variable} is {problem}"));
+            failure.hint("correct it, or leave it aside with --proxy none")
+        };
+        text(variable)
+            .map(|text| ProxyUrl::parse(&text).map_err(wrong))
+            .transpose()
+    };
+    Ok(ProxyChoice::Environment(ProxyEnvironment {
+        http: url("HTTP_PROXY")?,
+        https: url("HTTPS_PROXY")?,
+        all: url("ALL_PROXY")?,
+        no_proxy: text("NO_PROXY"),
+    }))
+}
+
+/// A proxy variable. The lower-case spelling wins, also when it is set to nothing.
+fn variable_in_either_case(name: &str, env: &impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    let value = env(&name.to_ascii_lowercase()).or_else(|| env(name))?;
+    Some(value.to_string_lossy().into_owned()).filter(|value| !value.trim().is_empty())
+}
+
+fn log(args: &OutputArgs, env: &impl Fn(&str) -> Option<OsString>) -> LogSettings {
+    let means_us = |word: &str| {
+        word == "*"
+            || !word.starts_with('-')
+                && (word.contains("mcp-bridge") || word.contains("mcp-remote"))
+    };
+    let by_variable =
+        env("DEBUG").is_some_and(|value| value.to_string_lossy().split([',', ' ']).any(means_us));
+    LogSettings {
+        debug: args.debug || by_variable,
+        silent: args.silent,
+        file: args.log_file.clone(),
+        json: args.log_format == LogFormat::Json,
+    }
+}
+
+/// Names the options that were accepted but do nothing.
+fn without_effect(cli: &Cli, notices: &mut Vec<Notice>) {
+    let (protocol, sign_in): (Vec<&str>, Vec<&str>) = cli
+        .sign_in
+        .given
+        .iter()
+        .partition(|name| **name == "protocol");
+    if !sign_in.is_empty() {
+        let names = sign_in
+            .iter()
+            .map(|name| format!("--{name}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let text = format!("this version does not sign in yet, so without effect: {names}");
+        notices.push(Notice::new(Level::Warn, text));
+    }
+    if !protocol.is_empty() {
+        let text = "--protocol has no effect yet: the client's own protocol revision is spoken";
+        notices.push(Notice::new(Level::Warn, text));
+    }
+    if cli.network.enable_proxy {
+        let text = "--enable-proxy has no effect: proxy variables are always honoured";
+        notices.push(Notice::new(Level::Debug, text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::cli::Parsed;
+
+    const URL: &str = "https://example.com/mcp";
+
+    fn resolve_with(
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<(Settings, Vec<Notice>), Failure> {
+        let args = std::iter::once("mcp-bridge")
+            .chain(args.iter().copied())
+            .map(OsString::from);
+        let env = |name: &str| {
+            env.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        match Cli::read(args, &env)? {
+            Parsed::Run(cli) => Settings::resolve(&cli, &env),
+            Parsed::Answer(answer) => panic!("{answer}"),
+        }
+    }
+
+    fn resolve(args: &[&str], env: &[(&str, &str)]) -> Settings {
+        resolve_with(args, env)
+            .unwrap_or_else(|failure| panic!("{args:?} {env:?}: {failure}"))
+            .0
+    }
+
+    fn notices(args: &[&str], env: &[(&str, &str)]) -> Vec<Notice> {
+        resolve_with(args, env).unwrap().1
+    }
+
+    fn refusal(args: &[&str], env: &[(&str, &str)]) -> String {
+        let failure = resolve_with(args, env).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        failure.to_string()
+    }
+
+    #[test]
+    fn addresses_that_are_accepted() {
+        for (text, url) in [
+            ("https://example.com", "https://example.com/"),
+            ("HTTPS://EXAMPLE.com:443/mcp", "https://example.com/mcp"),
+            ("  https://example.com/mcp ", "https://example.com/mcp"),
+            (
+                "https://example.com/mcp?a=1#f",
+                "https://example.com/mcp?a=1",
+            ),
+            ("http://localhost:3000/mcp", "http://localhost:3000/mcp"),
+            ("http://127.0.0.1:3000/mcp", "http://127.0.0.1:3000/mcp"),
+            ("http://127.9.9.9/", "http://127.9.9.9/"),
+            ("http://2130706433/", "http://127.0.0.1/"),
+            ("http://[::1]:3000/mcp", "http://[::1]:3000/mcp"),
+        ] {
+            assert_eq!(resolve(&[text], &[]).url.as_str(), url, "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_http_needs_permission_off_loopback() {
+        for text in [
+            "http://example.com/mcp",
+            "http://0.0.0.0/",
+            "http://10.0.0.1/",
+            "http://localhost.localdomain/",
+            "http://localhost.example.com/",
+            "http://[fe80::1]/",
+        ] {
+            let why = refusal(&[text], &[]);
+            assert!(
+                why.contains("unencrypted") && why.contains("--allow-http"),
+                "{text}: {why}"
+            );
+            assert_eq!(resolve(&[text, "--allow-http"], &[]).url.scheme(), "http");
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_refused_with_the_next_step_and_unquoted() {
+        for (text, words) in [
+            ("example.com/canary", "put https:// in front"),
+            ("localhost:3000/canary", "put https:// in front"),
+            ("canary", "put https:// in front"),
+            ("user:canary@example.com", "put https:// in front"),
+            ("", "the URL is empty"),
+            ("ftp://example.com/canary", "the scheme ftp cannot be used"),
+            ("file:///canary", "names no host"),
+            ("ws://example.com/canary", "the scheme ws cannot be used"),
+            ("https://", "the URL is not valid"),
+            ("https://canary canary/", "the URL is not valid"),
+            ("https://example.com:99999/canary", "the URL is not valid"),
+        ] {
+            for args in [&[text][..], &[text, "--allow-http"]] {
+                let why = refusal(args, &[]);
+                assert!(why.contains(words), "{text}: {why}");
+                assert!(!why.contains("canary"), "{text}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn user_name_and_password_become_a_header() {
+        let sent = |args: &[&str]| {
+            let settings = resolve(args, &[]);
+            let mut map = HeaderMap::new();
+            settings.exchange.headers.apply(&mut map);
+            assert_eq!(settings.url.as_str(), "https://example.com/");
+            map.remove("authorization")
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        // "me@x:p%q" and "me:"
+        assert_eq!(
+            sent(&["https://me%40x:p%25q@example.com/"]).unwrap(),
+            "Basic bWVAeDpwJXE="
+        );
+        assert_eq!(sent(&["https://me@example.com/"]).unwrap(), "Basic bWU6");
+        let own = [
+            "https://me:x@example.com/",
+            "--header",
+            "authorization: Bearer own",
+        ];
+        assert_eq!(sent(&own).unwrap(), "Bearer own");
+        assert_eq!(sent(&["https://example.com/"]), None);
+        assert_eq!(percent_decoded("%zz%4"), b"%zz%4");
+    }
+
+    #[test]
+    fn times_and_limits() {
+        let settings = resolve(&[URL], &[]);
+        assert_eq!(
+            settings.exchange.headers_timeout,
+            Some(Duration::from_secs(300))
+        );
+        assert_eq!(settings.exchange.body_timeout, None);
+        assert_eq!(
+            settings.network.connect_timeout,
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(settings.bridge.ping_interval, None);
+        assert_eq!(settings.bridge.eof_grace, Duration::from_secs(5));
+        assert_eq!(settings.bridge.message_limit, 64 << 20);
+        assert!(settings.exchange.cookies);
+
+        let settings = resolve(
+            &[
+                URL,
+                "--headers-timeout=0",
+                "--body-timeout=1.5",
+                "--keep-alive",
+                "--max-message-size=1",
+            ],
+            &[],
+        );
+        assert_eq!(settings.exchange.headers_timeout, None);
+        assert_eq!(
+            settings.exchange.body_timeout,
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(settings.bridge.ping_interval, Some(Duration::from_secs(30)));
+        assert_eq!(settings.exchange.message_limit, 1 << 20);
+
+        let settings = resolve(&[URL, "--ping-interval=7", "--disable-cookies"], &[]);
+        assert_eq!(settings.bridge.ping_interval, Some(Duration::from_secs(7)));
+        assert!(!settings.exchange.cookies);
+    }
+
+    #[test]
+    fn tools_are_filtered_as_asked() {
+        let args = [
+            URL,
+            "--ignore-tool",
+            "delete*",
+            "--only-tool=get*",
+            "--only-tool=del*",
+        ];
+        let filter = resolve(&args, &[]).bridge.filter;
+        assert!(filter.is_active());
+        assert!(filter.allows_name("getX") && filter.allows_name("delay"));
+        assert!(!filter.allows_name("deleteX") && !filter.allows_name("put"));
+        assert!(!resolve(&[URL], &[]).bridge.filter.is_active());
+        assert!(
+            resolve(&[URL, "--read-only"], &[])
+                .bridge
+                .filter
+                .is_active()
+        );
+    }
+
+    fn proxy_of(args: &[&str], env: &[(&str, &str)]) -> Option<String> {
+        let settings = resolve(args, env);
+        settings
+            .network
+            .proxy
+            .for_url(&settings.url)
+            .map(ProxyUrl::label)
+    }
+
+    #[test]
+    fn proxies_come_from_the_option_or_the_variables() {
+        let [upper, lower, plain, all] = [
+            ("HTTPS_PROXY", "http://upper:1"),
+            ("https_proxy", "http://lower:2"),
+            ("HTTP_PROXY", "http://plain:3"),
+            ("all_proxy", "socks5://all:4"),
+        ];
+        for (args, env, proxy) in [
+            (&[URL][..], &[][..], None),
+            (&[URL], &[upper, plain, all], Some("upper:1")),
+            (&[URL], &[upper, lower], Some("lower:2")),
+            (&[URL], &[upper, ("https_proxy", "")], None),
+            (&[URL], &[plain, all], Some("all:4")),
+            (&[URL], &[upper, ("NO_PROXY", "example.com")], None),
+            (
+                &[URL],
+                &[upper, ("NO_PROXY", "example.com"), ("no_proxy", "x.test")],
+                Some("upper:1"),
+            ),
+            (&[URL, "--proxy=none"], &[upper, all], None),
+            (&[URL, "--proxy", "NONE"], &[upper, all], None),
+            (
+                &[URL, "--proxy", "socks5h://typed"],
+                &[upper],
+                Some("typed:1080"),
+            ),
+            (&[URL, "--enable-proxy"], &[upper], Some("upper:1")),
+            (&["http://localhost:1/"], &[plain, all], None),
+            (&["http://localhost:1/", "--proxy=p:1"], &[], Some("p:1")),
+        ] {
+            assert_eq!(proxy_of(args, env).as_deref(), proxy, "{args:?} {env:?}");
+        }
+    }
+
+    #[test]
+    fn f27_a_wrong_proxy_is_named_without_its_password() {
+        let wrong = "gopher://u:canary@proxy:1";
+        let text = refusal(&[URL, "--proxy", wrong], &[]);
+        assert!(
+            text.contains("--proxy is not the address of a proxy"),
+            "{text}"
+        );
+        assert!(!text.contains("canary"), "{text}");
+        let text = refusal(&[URL], &[("ALL_PROXY", wrong)]);
+        assert!(
+            text.contains("ALL_PROXY") && text.contains("--proxy none"),
+            "{text}"
+        );
+        assert!(!text.contains("canary"), "{text}");
+        assert_eq!(
+            proxy_of(&[URL, "--proxy=none"], &[("ALL_PROXY", wrong)]),
+            None
+        );
+    }
+
+    #[test]
+    fn trust_comes_from_options_and_variables() {
+        let network = resolve(
+            &[
+                URL,
+                "--ca-cert=a.pem",
+                "--ca-cert=b.pem",
+                "--client-cert=c.pem",
+                "--client-key=c.key",
+                "--ipv4",
+            ],
+            &[
+                ("NODE_EXTRA_CA_CERTS", "n.pem"),
+                ("SSL_CERT_FILE", "s.pem"),
+                ("SSL_CERT_DIR", ""),
+            ],
+        )
+        .network;
+        assert_eq!(
+            network.ca_files,
+            [PathBuf::from("a.pem"), PathBuf::from("b.pem")]
+        );
+        assert_eq!(network.node_extra_ca_certs, Some("n.pem".into()));
+        assert_eq!(network.ssl_cert_file, Some("s.pem".into()));
+        assert_eq!(network.ssl_cert_dir, None);
+        assert_eq!(network.client_cert, Some("c.pem".into()));
+        assert_eq!(network.client_key, Some("c.key".into()));
+        assert!(network.ipv4);
+        assert!(refusal(&[URL, "--client-key=c.key"], &[]).contains("--client-cert"));
+    }
+
+    #[test]
+    fn switching_checks_off_is_for_one_host_and_loud() {
+        let node = ("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+        for (args, env, word) in [
+            (&[URL, "--insecure"][..], &[][..], "--insecure"),
+            (&[URL], &[node], "NODE_TLS_REJECT_UNAUTHORIZED=0"),
+            (&[URL, "--insecure"], &[node], "--insecure"),
+        ] {
+            let (settings, notices) = resolve_with(args, env).unwrap();
+            assert_eq!(
+                settings.network.insecure_host.as_deref(),
+                Some("example.com")
+            );
+            let loud: Vec<_> = notices.iter().filter(|n| n.level == Level::Error).collect();
+            assert_eq!(loud.len(), 1, "{notices:?}");
+            assert!(loud[0].text.contains(word) && loud[0].text.contains("example.com"));
+        }
+        for (args, env) in [
+            (&[URL][..], &[("NODE_TLS_REJECT_UNAUTHORIZED", "1")][..]),
+            (&[URL], &[]),
+            (&["http://localhost:1/"], &[node]),
+        ] {
+            let (settings, notices) = resolve_with(args, env).unwrap();
+            assert_eq!(
+                (settings.network.insecure_host, notices.len()),
+                (None, 0),
+                "{args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_comes_from_the_option_or_the_variable() {
+        for (value, debug) in [
+            ("*", true),
+            ("mcp-bridge", true),
+            ("mcp-remote:*", true),
+            ("express:*,mcp-bridge*", true),
+            ("express:*", false),
+            ("-mcp-bridge", false),
+            ("1", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                resolve(&[URL], &[("DEBUG", value)]).log.debug,
+                debug,
+                "{value}"
+            );
+        }
+        let log = resolve(
+            &[
+                URL,
+                "--debug",
+                "--silent",
+                "--log-file=f",
+                "--log-format=json",
+            ],
+            &[],
+        )
+        .log;
+        assert_eq!(
+            log,
+            LogSettings {
+                debug: true,
+                silent: true,
+                file: Some("f".into()),
+                json: true
+            }
+        );
+        assert_eq!(resolve(&[URL], &[]).log, LogSettings::default());
+    }
+
+    #[test]
+    fn options_without_effect_are_named() {
+        let args = [
+            URL,
+            "3334",
+            "--host",
+            "127.0.0.1",
+            "--device-code",
+            "--protocol=auto",
+            "--enable-proxy",
+        ];
+        let notices = notices(&args, &[]);
+        let said = |level| -> Vec<&str> {
+            notices
+                .iter()
+                .filter(|n| n.level == level)
+                .map(|n| n.text.as_str())
+                .collect()
+        };
+        let warnings = said(Level::Warn);
+        assert_eq!(warnings.len(), 2, "{notices:?}");
+        assert!(
+            warnings[0].ends_with("--host, --device-code"),
+            "{warnings:?}"
+        );
+        assert!(warnings[1].contains("--protocol"), "{warnings:?}");
+        assert!(said(Level::Debug)[0].contains("--enable-proxy"));
+        assert!(resolve_with(&[URL, "3334"], &[]).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn f22_debug_hides_every_secret() {
+        let settings = resolve(
+            &[
+                "https://u:canary@example.com/mcp?key=canary",
+                "--header=X-A: canary",
+                "--header-command=X-B: echo canary",
+                "--proxy=http://u:canary@proxy:1",
+            ],
+            &[],
+        );
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(
+            shown.contains("https://example.com/mcp") && shown.contains("x-a"),
+            "{shown}"
+        );
+    }
+}
