@@ -1,0 +1,113 @@
+//! Checks what holds for every run: stdout is single-line JSON-RPC, and no request is answered
+//! twice or without having been asked.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+/// What was asked on stdin and answered on stdout.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Requests without an answer yet, by their id as it was spelled.
+    open: HashMap<String, usize>,
+    /// Lines whose id could not be read: each may be answered once, under any id.
+    unreadable: usize,
+    /// Input after the last newline.
+    partial: Vec<u8>,
+    faults: Vec<String>,
+}
+
+/// The members of a message, as they are spelled.
+type Members<'a> = HashMap<String, &'a RawValue>;
+
+impl Answers {
+    /// Takes note of bytes written to stdin.
+    pub(super) fn asked(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else {
+            return;
+        };
+        let rest = self.partial.split_off(end + 1);
+        let lines = std::mem::replace(&mut self.partial, rest);
+        for line in lines.split(|byte| *byte == b'\n') {
+            let line = line
+                .strip_prefix(b"\xef\xbb\xbf")
+                .unwrap_or(line)
+                .trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            match elements(line) {
+                Some(messages) => messages.into_iter().for_each(|one| self.asked_one(one)),
+                None => self.unreadable += 1,
+            }
+        }
+    }
+
+    fn asked_one(&mut self, message: &str) {
+        let Ok(members) = serde_json::from_str::<Members<'_>>(message) else {
+            self.unreadable += 1;
+            return;
+        };
+        let is_response = members.contains_key("result") || members.contains_key("error");
+        if let (Some(id), false) = (members.get("id"), is_response) {
+            *self.open.entry(id.get().to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Checks one line of stdout, with its line end.
+    pub(super) fn written(&mut self, line: &[u8]) {
+        let shown: String = String::from_utf8_lossy(line).chars().take(400).collect();
+        let mut fault = |what: &str| self.faults.push(format!("{what}: {shown:?}"));
+        let Some(line) = line.strip_suffix(b"\n") else {
+            return fault("a line without its end");
+        };
+        if line.contains(&b'\r') {
+            fault("a carriage return");
+        }
+        let Some(messages) = elements(line) else {
+            return fault("not JSON");
+        };
+        for message in messages {
+            let Ok(members) = serde_json::from_str::<Members<'_>>(message) else {
+                fault("not a message");
+                continue;
+            };
+            if members
+                .get("jsonrpc")
+                .is_none_or(|version| version.get() != r#""2.0""#)
+            {
+                fault("not JSON-RPC 2.0");
+            } else if members.contains_key("method") {
+                // The server's own request or notification.
+            } else if members.contains_key("result") == members.contains_key("error") {
+                fault("neither a result nor an error, or both");
+            } else {
+                let id = members.get("id").map_or("", |id| id.get());
+                match self.open.get_mut(id) {
+                    Some(open) if *open > 0 => *open -= 1,
+                    _ if self.unreadable > 0 => self.unreadable -= 1,
+                    _ => fault("an answer that was not asked for, or a second one"),
+                }
+            }
+        }
+    }
+
+    /// Fails the test when something was wrong.
+    #[track_caller]
+    pub(super) fn assert_well(&mut self) {
+        let faults = std::mem::take(&mut self.faults);
+        assert!(faults.is_empty(), "stdout broke the rules:\n{faults:#?}");
+    }
+}
+
+/// The messages of a line: one, or those of a batch. `None` for what is not JSON.
+fn elements(line: &[u8]) -> Option<Vec<&str>> {
+    let text = str::from_utf8(line).ok()?;
+    let whole: &RawValue = serde_json::from_str(text).ok()?;
+    if !whole.get().starts_with('[') {
+        return Some(vec![whole.get()]);
+    }
+    let batch: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    Some(batch.into_iter().map(RawValue::get).collect())
+}
