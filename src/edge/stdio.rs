@@ -324,8 +324,9 @@ mod tests {
     #[test]
     fn an_endless_line_takes_no_more_than_its_limit() {
         let mut lines = Lines::new(1 << 20);
+        let piece = vec![b'x'; CHUNK];
         for _ in 0..200 {
-            lines.extend(&[b'x'; CHUNK]);
+            lines.extend(&piece);
             assert!(lines.line.capacity() <= 3 << 20);
         }
         assert!(matches!(lines.finish(), Some(FromClient::TooLong(_))));

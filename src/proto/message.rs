@@ -127,6 +127,7 @@ impl Message {
             return Err(invalid("nested too deeply"));
         }
         Ok(Self {
+            text,
             kind,
             id,
             id_span,
@@ -134,7 +135,6 @@ impl Message {
             params,
             result,
             error,
-            text,
         })
     }
 
@@ -469,6 +469,9 @@ fn canonical_string(token: &str) -> Box<str> {
     }
 }
 
+/// Every integer up to here has a floating-point number of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// Integers keep all their digits; `1.0` and `1e0` are `1`. `None` for a fraction.
 fn canonical_number(token: &str) -> Option<Box<str>> {
     if token
@@ -477,7 +480,6 @@ fn canonical_number(token: &str) -> Option<Box<str>> {
     {
         return Some(if token == "-0" { "0" } else { token }.into());
     }
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     let value: f64 = token.parse().ok()?;
     (value.fract() == 0.0 && value.abs() <= EXACT).then(|| format!("{value:.0}").into_boxed_str())
 }

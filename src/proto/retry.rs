@@ -43,13 +43,12 @@ const STREAM_LIMIT: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn retry_after(head: &Head) -> Option<Duration> {
     let value = head.header("retry-after")?.trim();
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let until = httpdate::parse_http_date(value).ok()?;
-            let sent = httpdate::parse_http_date(head.header("date")?).ok()?;
-            until.duration_since(sent).unwrap_or_default()
-        }
+    let wait = if let Ok(seconds) = value.parse::<u64>() {
+        Duration::from_secs(seconds)
+    } else {
+        let until = httpdate::parse_http_date(value).ok()?;
+        let sent = httpdate::parse_http_date(head.header("date")?).ok()?;
+        until.duration_since(sent).unwrap_or_default()
     };
     (wait <= RETRY_AFTER_LIMIT).then_some(wait)
 }
@@ -65,7 +64,7 @@ pub fn stream_wait(asked_ms: Option<u64>, failures: u32, jitter: &mut Jitter) ->
     let wait = STREAM_FIRST
         .saturating_mul(1 << failures.min(5))
         .min(STREAM_LIMIT);
-    wait.mul_f64(0.8 + 0.4 * jitter.next())
+    wait.mul_f64(0.8 + 0.4 * jitter.fraction())
 }
 
 /// A small source of spread (xorshift64); not for secrets.
@@ -80,7 +79,7 @@ impl Jitter {
     }
 
     /// The next number in `0.0..1.0`.
-    pub fn next(&mut self) -> f64 {
+    pub fn fraction(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -152,7 +151,7 @@ mod tests {
                 "{failures}: {wait}"
             );
         }
-        let first = jitter.next();
-        assert!((0.0..1.0).contains(&first) && (first - jitter.next()).abs() > f64::EPSILON);
+        let first = jitter.fraction();
+        assert!((0.0..1.0).contains(&first) && (first - jitter.fraction()).abs() > f64::EPSILON);
     }
 }

@@ -74,7 +74,7 @@ impl Strategy {
     }
 }
 
-/// Whether the answer to a POSTed `initialize` leaves open that the server speaks HTTP+SSE.
+/// Whether the answer to `initialize` leaves open that the server speaks HTTP+SSE.
 ///
 /// MCP 2025-11-25 (Transports, Backwards Compatibility) names 400, 404 and 405; servers in the
 /// field also answer 406, 410, 415, 422 and 501, or 2xx with something that is not MCP. Decided by

@@ -186,12 +186,12 @@ impl Bridge {
         id: &Id,
         exchange: &Exchange,
         ticket: Ticket,
-        ending: Ending,
+        ending: &Ending,
     ) {
         if !self.is_in(id, ticket) {
             return;
         }
-        match (&ending, exchange.resume()) {
+        match (ending, exchange.resume()) {
             (Ending::Complete | Ending::Cut(_), Some(resume))
                 if resume.fruitless < limits::RESUMPTIONS
                     && exchange.generation == self.link.generation =>
@@ -208,7 +208,7 @@ impl Bridge {
             }
             _ => {
                 self.cancel_questions_of(ticket);
-                self.call_cut(id, &ending, 200);
+                self.call_cut(id, ending, 200);
             }
         }
     }

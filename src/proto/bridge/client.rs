@@ -18,7 +18,7 @@ const BATCH_REVISION: &str = "2025-03-26";
 pub(super) const MODERN_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 impl Bridge {
-    pub(super) fn on_line(&mut self, line: Bytes) {
+    pub(super) fn on_line(&mut self, line: &Bytes) {
         if line.trim_ascii().is_empty() {
             return;
         }
@@ -26,7 +26,7 @@ impl Bridge {
             Ok(Parsed::One(message)) => self.on_message(message, None),
             Ok(Parsed::Batch(elements)) => self.on_batch(elements),
             Err(fault) => {
-                let answer = self.refuse(&line, &fault);
+                let answer = self.refuse(line, &fault);
                 if let Some(answer) = answer {
                     self.line(answer);
                 }
@@ -155,11 +155,7 @@ impl Bridge {
             return;
         }
         match &self.link.phase {
-            Phase::Open => {
-                self.ledger.enter(message, batch);
-                self.park_request(&id);
-            }
-            Phase::Handshaking(_) | Phase::Barrier(_) => {
+            Phase::Open | Phase::Handshaking(_) | Phase::Barrier(_) => {
                 self.ledger.enter(message, batch);
                 self.park_request(&id);
             }

@@ -1,15 +1,14 @@
 //! First contact and reopening: `initialize` until it is answered.
 //!
-//! In: which transport to try, what to do about each answer to `initialize` and to the GET of
-//! HTTP+SSE, time limits. Out: what a lost session has to be given back (`recover`).
+//! In: which transport to try, what to do about each answer to `initialize`, time limits, giving
+//! up. Out: the stream of HTTP+SSE (`stream`), what follows success (`opening`).
 
 use std::sync::Arc;
 
 use http::HeaderValue;
-use serde::Deserialize;
 use url::Url;
 
-use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
+use super::{Bridge, Exchange, Own, Phase, Purpose, Timer};
 use crate::proto::classify::{self, Content};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::message::{Id, Message, member};
@@ -21,19 +20,19 @@ use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, TroubleKind, limi
 #[derive(Debug)]
 pub(super) struct Handshake {
     serial: u64,
-    why: Why,
+    pub(super) why: Why,
     /// What is sent.
     initialize: Message,
     /// What is being tried.
-    transport: Transport,
+    pub(super) transport: Transport,
     /// What may be tried after it.
     other: Option<Transport>,
     /// What Streamable HTTP said, to be reported if HTTP+SSE is not spoken either.
     http_outcome: Option<Outcome>,
-    ticket: Option<Ticket>,
+    pub(super) ticket: Option<Ticket>,
     status: Option<u16>,
-    session: Option<HeaderValue>,
-    moved_to: Option<Arc<Url>>,
+    pub(super) session: Option<HeaderValue>,
+    pub(super) moved_to: Option<Arc<Url>>,
     busy: usize,
     unreachable: usize,
     repeated: bool,
@@ -50,7 +49,7 @@ pub(super) enum Why {
 }
 
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     Fail(Failure),
     /// The server's own error.
     Refused(Message),
@@ -110,7 +109,7 @@ impl Bridge {
         self.link.generation += 1;
         self.link.session = None;
         self.link.version = None;
-        self.link.phase = Phase::Handshaking(handshake);
+        self.link.phase = Phase::Handshaking(Box::new(handshake));
         self.after(limits::INITIALIZE, Timer::HandshakeLimit(serial));
         let strategy = self.settings.strategy.as_str();
         self.announce(strategy);
@@ -123,7 +122,7 @@ impl Bridge {
         self.say(Level::Info, format!("Using transport strategy: {strategy}"));
     }
 
-    fn handshake(&mut self) -> Option<&mut Handshake> {
+    pub(super) fn handshake(&mut self) -> Option<&mut Handshake> {
         match &mut self.link.phase {
             Phase::Handshaking(handshake) => Some(handshake),
             _ => None,
@@ -137,7 +136,7 @@ impl Bridge {
     }
 
     /// Sends the first request of the transport that is being tried.
-    fn contact(&mut self) {
+    pub(super) fn contact(&mut self) {
         let Some(handshake) = self.handshake() else {
             return;
         };
@@ -156,7 +155,7 @@ impl Bridge {
         }
     }
 
-    fn post_initialize(&mut self) {
+    pub(super) fn post_initialize(&mut self) {
         let Some(handshake) = self.handshake() else {
             return;
         };
@@ -198,7 +197,7 @@ impl Bridge {
             }
             self.exchanges.remove(&ticket);
             if self.is_current(ticket) && self.http_transport() {
-                self.conclude(Outcome::Fail(self.no_mcp(head, body)));
+                self.conclude(Outcome::Fail(Self::no_mcp(head, body)));
             }
             return;
         }
@@ -206,7 +205,7 @@ impl Bridge {
             // HTTP+SSE: accepted; the answer comes on the stream.
             return;
         }
-        let outcome = Outcome::Fail(self.no_mcp(head, body));
+        let outcome = Outcome::Fail(Self::no_mcp(head, body));
         if transport::may_be_sse(head.status, &content) {
             self.try_other_or(outcome);
         } else {
@@ -300,7 +299,7 @@ impl Bridge {
             .is_some_and(|handshake| handshake.transport == Transport::StreamableHttp)
     }
 
-    fn no_mcp(&self, head: &Head, body: &Body) -> Failure {
+    fn no_mcp(head: &Head, body: &Body) -> Failure {
         let what = classify::describe(head, body);
         let (kind, executed, hint) = match head.status {
             200..=299 => (
@@ -327,7 +326,7 @@ impl Bridge {
         Failure::new(kind, executed, format!("{what}; {hint}")).with_status(head.status)
     }
 
-    fn initialize_unauthorized(&mut self, head: &Head, body: &Body) {
+    pub(super) fn initialize_unauthorized(&mut self, head: &Head, body: &Body) {
         if self.settings.has_header_commands
             && let Some(handshake) = self.handshake()
             && !handshake.refreshed
@@ -350,7 +349,7 @@ impl Bridge {
         }
     }
 
-    fn initialize_busy(&mut self, head: &Head, body: &Body) {
+    pub(super) fn initialize_busy(&mut self, head: &Head, body: &Body) {
         let failure = Failure::new(
             Kind::HttpStatus,
             Executed::No,
@@ -382,7 +381,7 @@ impl Bridge {
         self.after(wait, Timer::HandshakeRetry(serial));
     }
 
-    fn handshake_trouble(&mut self, trouble: &Trouble) {
+    pub(super) fn handshake_trouble(&mut self, trouble: &Trouble) {
         let failure = failure_of(trouble);
         let Some(handshake) = self.handshake() else {
             return;
@@ -402,7 +401,7 @@ impl Bridge {
     }
 
     /// Sends `initialize` once more after a stream that brought no answer.
-    fn repeat_initialize(&mut self, what: &str) {
+    pub(super) fn repeat_initialize(&mut self, what: &str) {
         let Some(handshake) = self.handshake() else {
             return;
         };
@@ -419,95 +418,7 @@ impl Bridge {
         self.contact();
     }
 
-    // The stream of HTTP+SSE.
-
-    pub(super) fn on_sse_streams(&mut self, ticket: Ticket, head: &Head) {
-        self.link.stream_url = Arc::clone(&head.url);
-        self.time_exchange(ticket, limits::ENDPOINT, Timer::Endpoint(ticket));
-    }
-
-    pub(super) fn on_sse_refused(&mut self, head: &Head, body: &Body) {
-        self.link.sse = None;
-        if head.status == 401 {
-            return self.initialize_unauthorized(head, body);
-        }
-        if classify::is_transient(head.status) {
-            return self.initialize_busy(head, body);
-        }
-        let hint = "that is not an HTTP+SSE server; check the URL, which usually ends in /sse";
-        let text = format!("{}; {hint}", classify::describe(head, body));
-        let failure = Failure::new(Kind::HttpStatus, Executed::No, text).with_status(head.status);
-        self.try_other_or(Outcome::Fail(failure));
-    }
-
-    pub(super) fn on_sse_failed(&mut self, trouble: &Trouble) {
-        self.link.sse = None;
-        self.handshake_trouble(trouble);
-    }
-
-    /// The `endpoint` event: where to POST (MCP 2024-11-05, Transports, HTTP with SSE). It may
-    /// come again on the same stream; the newest counts.
-    pub(super) fn on_endpoint(&mut self, ticket: Ticket, announced: &str) {
-        if self.link.sse != Some(ticket) {
-            return;
-        }
-        let endpoint = match transport::sse_endpoint(&self.link.stream_url, announced) {
-            Ok(endpoint) => Arc::new(endpoint),
-            Err(text) => {
-                self.drop_sse();
-                let failure = Failure::new(Kind::EndpointOriginMismatch, Executed::No, text);
-                self.conclude(Outcome::Fail(failure));
-                return;
-            }
-        };
-        self.link.endpoint = endpoint;
-        let opening = self.handshake().is_some_and(|handshake| {
-            handshake.transport == Transport::Sse && handshake.ticket.is_none()
-        });
-        if opening {
-            self.post_initialize();
-        }
-    }
-
-    pub(super) fn on_endpoint_timeout(&mut self, ticket: Ticket) {
-        let waiting = self.link.sse == Some(ticket)
-            && self.handshake().is_some_and(|handshake| {
-                handshake.transport == Transport::Sse && handshake.ticket.is_none()
-            });
-        if waiting {
-            self.no_endpoint("no \"endpoint\" event came within 10 s");
-        }
-    }
-
-    /// The stream is not one of HTTP+SSE.
-    pub(super) fn no_endpoint(&mut self, what: &str) {
-        self.drop_sse();
-        let text = format!("{}: {what}", text::public_url(&self.link.base));
-        let failure = Failure::new(Kind::NotMcp, Executed::No, text);
-        self.try_other_or(Outcome::Fail(failure));
-    }
-
-    pub(super) fn awaits_endpoint(&mut self) -> bool {
-        self.handshake().is_some_and(|handshake| {
-            handshake.transport == Transport::Sse && handshake.ticket.is_none()
-        })
-    }
-
-    /// The stream of HTTP+SSE ended while the handshake ran on it.
-    pub(super) fn handshake_stream_ended(&mut self) {
-        if self.awaits_endpoint() {
-            self.no_endpoint("the event stream ended before the \"endpoint\" event");
-            return;
-        }
-        if let Some(handshake) = self.handshake() {
-            handshake.ticket = None;
-        }
-        self.repeat_initialize("the event stream ended");
-    }
-
-    // The end of it.
-
-    fn try_other_or(&mut self, outcome: Outcome) {
+    pub(super) fn try_other_or(&mut self, outcome: Outcome) {
         let Some(handshake) = self.handshake() else {
             return;
         };
@@ -543,7 +454,7 @@ impl Bridge {
     }
 
     /// Gives up: the client's `initialize` and everything that waited get their error.
-    fn conclude(&mut self, outcome: Outcome) {
+    pub(super) fn conclude(&mut self, outcome: Outcome) {
         let phase = std::mem::replace(&mut self.link.phase, Phase::Idle);
         let Phase::Handshaking(handshake) = phase else {
             self.link.phase = phase;
@@ -581,89 +492,8 @@ impl Bridge {
                 }
                 self.fail_parked(&failure);
             }
-            Why::Reopen => self.reopening_failed(failure),
+            Why::Reopen => self.reopening_failed(&failure),
         }
-    }
-
-    /// `initialize` has its result: the connection stands.
-    fn connected(&mut self, message: &Message) {
-        let phase = std::mem::replace(&mut self.link.phase, Phase::Open);
-        let Phase::Handshaking(handshake) = phase else {
-            self.link.phase = phase;
-            return;
-        };
-        let first_time = self.link.transport.is_none();
-        self.link.transport = Some(handshake.transport);
-        if handshake.transport == Transport::StreamableHttp {
-            self.link.session = handshake.session;
-            if let Some(moved_to) = handshake.moved_to {
-                self.link.base = Arc::clone(&moved_to);
-                self.link.endpoint = moved_to;
-            }
-        }
-        let result: InitializeResult = message
-            .result()
-            .and_then(|result| serde_json::from_str(result).ok())
-            .unwrap_or_default();
-        self.link.version = HeaderValue::from_str(&result.protocol_version).ok();
-        self.own.retain(|_, own| *own != Own::Initialize);
-        let name = handshake.transport.client_name();
-        let level = if first_time {
-            Level::Info
-        } else {
-            Level::Debug
-        };
-        self.say(level, format!("Connected to remote server using {name}"));
-        match handshake.why {
-            Why::Client(id) => {
-                self.say(level, "Local STDIO server running");
-                self.say(
-                    level,
-                    format!("Proxy established successfully between local STDIO and remote {name}"),
-                );
-                self.say(level, "Press Ctrl+C to exit");
-                self.client.list_changed = result.capabilities.list_changed();
-                self.client.log_level = None;
-                self.client.subscriptions.clear();
-                self.forward_initialize_result(&id, message, &result.protocol_version);
-            }
-            Why::Reopen => {
-                self.say(Level::Info, "a new session was opened");
-                self.restore();
-            }
-        }
-    }
-
-    /// The client gets the result as it is, unless the server settled on a newer revision than
-    /// the client asked for: it would hang up, so it is told its own.
-    fn forward_initialize_result(&mut self, id: &Id, message: &Message, version: &str) {
-        let asked: Option<String> = self
-            .client
-            .initialize
-            .as_ref()
-            .and_then(|message| message.param("protocolVersion"));
-        let token = self
-            .ledger
-            .get(id)
-            .and_then(|entry| entry.message.id())
-            .cloned();
-        let mut answer = message.clone();
-        let mut told = version.to_owned();
-        if let Some(asked) = asked
-            && asked.as_str() < version
-            && let Some(edited) = message
-                .result()
-                .and_then(|result| with_member(result, "protocolVersion", &asked))
-            && let Ok(edited) = Message::parse(message.with_result(&edited))
-        {
-            let newer = text::sanitize(version, 40);
-            self.debug(|| format!("the server speaks {newer}; the client is told {asked}"));
-            answer = edited;
-            told = asked;
-        }
-        self.client.version = Some(told);
-        let answer = answer.with_id(token.as_ref().unwrap_or(id));
-        self.respond(id, answer);
     }
 
     pub(super) fn on_handshake_limit(&mut self, serial: u64) {
@@ -710,75 +540,6 @@ impl Bridge {
             }
         }
     }
-
-    // `notifications/initialized`.
-
-    /// Sends it; everything later waits until the server accepted it, because some servers refuse
-    /// requests that overtake it.
-    pub(super) fn send_initialized(&mut self, message: &Message) {
-        self.client.initialized = true;
-        self.post_initialized(message, false);
-    }
-
-    pub(super) fn post_initialized(&mut self, message: &Message, reopened: bool) {
-        let request = self.post(message, message.text().clone());
-        let ticket = self.start(Purpose::Initialized, request);
-        self.link.phase = Phase::Barrier(Barrier::Initialized { reopened });
-        self.time_exchange(ticket, limits::ACCEPTED, Timer::Accepted(ticket));
-    }
-
-    pub(super) fn on_initialized_answer(
-        &mut self,
-        ticket: Ticket,
-        exchange: Exchange,
-        head: &Head,
-        body: &Body,
-    ) {
-        if !head.is_success() {
-            if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
-                self.lose_session(exchange.generation);
-                return;
-            }
-            let what = classify::describe(head, body);
-            self.say(Level::Warn, format!("notifications/initialized: {what}"));
-        }
-        self.dispatch_body(ticket, exchange, body);
-        self.barrier_passed();
-    }
-
-    pub(super) fn on_initialized_streams(&mut self, ticket: Ticket) {
-        self.repurpose(ticket, Purpose::Drain);
-        self.barrier_passed();
-    }
-
-    pub(super) fn on_accept_timeout(&mut self, ticket: Ticket) {
-        let waits = self
-            .exchanges
-            .get(&ticket)
-            .is_some_and(|exchange| exchange.purpose == Purpose::Initialized);
-        if waits {
-            self.repurpose(ticket, Purpose::Drain);
-            self.barrier_passed();
-        }
-    }
-
-    pub(super) fn barrier_passed(&mut self) {
-        match self.link.phase {
-            Phase::Barrier(Barrier::Initialized { reopened: false }) => self.open_for_traffic(),
-            Phase::Barrier(Barrier::Initialized { reopened: true }) => self.restore_requests(),
-            _ => {}
-        }
-    }
-
-    /// The handshake is complete on both sides.
-    pub(super) fn open_for_traffic(&mut self) {
-        self.link.phase = Phase::Open;
-        for held in std::mem::take(&mut self.client.held) {
-            self.line(held);
-        }
-        self.open_listen();
-        self.start_pinging();
-    }
 }
 
 /// What a failed exchange means for the request it carried.
@@ -803,43 +564,6 @@ pub(super) fn failure_of(trouble: &Trouble) -> Failure {
     Failure::new(kind, executed, trouble.text.clone())
 }
 
-#[derive(Default, Deserialize)]
-struct InitializeResult {
-    #[serde(rename = "protocolVersion", default)]
-    protocol_version: String,
-    #[serde(default)]
-    capabilities: Capabilities,
-}
-
-#[derive(Default, Deserialize)]
-struct Capabilities {
-    #[serde(default)]
-    tools: Lists,
-    #[serde(default)]
-    prompts: Lists,
-    #[serde(default)]
-    resources: Lists,
-}
-
-#[derive(Default, Deserialize)]
-struct Lists {
-    #[serde(rename = "listChanged", default)]
-    list_changed: bool,
-}
-
-impl Capabilities {
-    fn list_changed(&self) -> Vec<&'static str> {
-        [
-            (&self.tools, "tools"),
-            (&self.prompts, "prompts"),
-            (&self.resources, "resources"),
-        ]
-        .into_iter()
-        .filter_map(|(lists, name)| lists.list_changed.then_some(name))
-        .collect()
-    }
-}
-
 /// The newest legacy revision that an error offers in `data.supported` (MCP 2025-11-25, Lifecycle,
 /// Error Handling).
 fn offered_version(message: &Message) -> Option<String> {
@@ -854,14 +578,3 @@ fn offered_version(message: &Message) -> Option<String> {
 
 /// The revisions that start with `initialize`.
 const KNOWN_REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-
-/// A JSON object with one string member replaced; every other byte stays.
-fn with_member(object: &str, name: &str, value: &str) -> Option<String> {
-    let old = member(object, name)?;
-    let start = old.as_ptr() as usize - object.as_ptr() as usize;
-    let (before, after) = (object.get(..start)?, object.get(start + old.len()..)?);
-    Some(format!(
-        "{before}{}{after}",
-        crate::proto::json::quote(value)
-    ))
-}

@@ -146,7 +146,7 @@ impl Bridge {
         let failures = self.link.listen.failures;
         self.link.listen.failures = failures.saturating_add(1);
         let wait = retry::stream_wait(None, failures, &mut self.jitter);
-        if failures % 10 == 0 {
+        if failures.is_multiple_of(10) {
             self.debug(|| {
                 format!(
                     "the server's stream is gone; asking again in {} ms",

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One file for each thing that can happen: `client` (a line came in), `handshake` (first contact
-//! and reopening), `calls` (answers to requests), `outbox` (notifications and responses on their
+//! and reopening), `opening` (it succeeded), `calls` (answers to requests), `outbox` (notifications and responses on their
 //! way out), `listen` (the server's own stream), `remote` (a message came from the server),
 //! `recover` (a session was lost), `close` (the end). This file holds what they share.
 
@@ -18,9 +18,11 @@ mod client;
 mod close;
 mod handshake;
 mod listen;
+mod opening;
 mod outbox;
 mod recover;
 mod remote;
+mod stream;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -128,7 +130,7 @@ struct Link {
     transport: Option<Transport>,
     /// The server's URL; changes only by a permanent redirect.
     base: Arc<Url>,
-    /// Where messages are POSTed.
+    /// Where messages are sent.
     endpoint: Arc<Url>,
     session: Option<HeaderValue>,
     version: Option<HeaderValue>,
@@ -145,7 +147,7 @@ struct Link {
 enum Phase {
     /// No handshake was asked for, or the last one failed.
     Idle,
-    Handshaking(Handshake),
+    Handshaking(Box<Handshake>),
     /// `notifications/initialized` (or what a reopened session is given back) is on its way;
     /// everything else waits.
     Barrier(Barrier),
@@ -318,14 +320,14 @@ impl Bridge {
             return;
         }
         match input {
-            Input::Line(line) => self.on_line(line),
+            Input::Line(line) => self.on_line(&line),
             Input::LineTooLong(head) => self.on_long_line(&head),
             Input::LocalClosed => self.on_local_closed(),
             Input::Stop(reason) => self.on_stop(reason),
             Input::Answer(ticket, head, body) => self.on_answer(ticket, &head, &body),
             Input::Streaming(ticket, head) => self.on_streaming(ticket, &head),
             Input::Events(ticket, events) => self.on_events(ticket, events),
-            Input::Ended(ticket, ending) => self.on_ended(ticket, ending),
+            Input::Ended(ticket, ending) => self.on_ended(ticket, &ending),
             Input::Failed(ticket, trouble) => self.on_failed(ticket, &trouble),
             Input::HeadersRefreshed { ok } => self.on_headers_refreshed(ok),
             Input::Wake => self.on_wake(),
@@ -384,15 +386,15 @@ impl Bridge {
         }
     }
 
-    fn on_ended(&mut self, ticket: Ticket, ending: Ending) {
+    fn on_ended(&mut self, ticket: Ticket, ending: &Ending) {
         let Some(exchange) = self.take_exchange(ticket) else {
             return;
         };
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_ended(&id, &exchange, ticket, ending),
-            Purpose::Initialize => self.on_initialize_ended(&exchange, &ending),
-            Purpose::Listen => self.on_listen_ended(&exchange, &ending),
-            Purpose::Sse => self.on_sse_ended(&exchange, &ending),
+            Purpose::Initialize => self.on_initialize_ended(&exchange, ending),
+            Purpose::Listen => self.on_listen_ended(&exchange, ending),
+            Purpose::Sse => self.on_sse_ended(&exchange, ending),
             Purpose::Own(id) => self.on_own_lost(&id),
             Purpose::Delete => self.exit(),
             Purpose::Abandoned | Purpose::Drain | Purpose::Post | Purpose::Initialized => {}

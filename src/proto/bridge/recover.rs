@@ -16,15 +16,11 @@ use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::json::quote;
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message};
-use crate::proto::retry;
 use crate::proto::transport::Transport;
-use crate::proto::{Body, Ending, Head, Level, Request, Ticket, Verb, limits, text};
+use crate::proto::{Body, Head, Level, Request, Ticket, Verb, limits, text};
 
 /// A server that could not be reached is not asked again before this, for the next request.
 const REST: Duration = Duration::from_secs(2);
-
-/// A stream of HTTP+SSE that lived this long was no failure.
-const ALIVE: Duration = Duration::from_secs(60);
 
 /// A request that found its session gone is sent again this often.
 const RESENDS: u32 = 3;
@@ -34,7 +30,7 @@ const RESENDS: u32 = 3;
 pub(super) struct Recoveries {
     recent: VecDeque<Instant>,
     rest_until: Option<Instant>,
-    sse_failures: u32,
+    pub(super) sse_failures: u32,
 }
 
 impl Recoveries {
@@ -130,12 +126,15 @@ impl Bridge {
         self.reopen();
     }
 
-    pub(super) fn reopening_failed(&mut self, failure: Failure) {
+    pub(super) fn reopening_failed(&mut self, failure: &Failure) {
         let text = format!(
             "the session was lost and could not be reopened: {}",
             failure.text
         );
-        let failure = Failure { text, ..failure };
+        let failure = Failure {
+            text,
+            ..failure.clone()
+        };
         self.say(Level::Warn, failure.text.clone());
         self.link.phase = Phase::Lost {
             since: self.now,
@@ -241,7 +240,7 @@ impl Bridge {
         );
     }
 
-    fn lose_elsewhere(&mut self) {
+    pub(super) fn lose_elsewhere(&mut self) {
         for id in self.ledger.select(|entry| entry.place == Place::Elsewhere) {
             self.request_lost(&id);
         }
@@ -282,63 +281,6 @@ impl Bridge {
     pub(super) fn on_own_lost(&mut self, id: &Id) {
         if self.own.remove(id) == Some(Own::Restore) {
             self.restore_next();
-        }
-    }
-
-    // HTTP+SSE: the stream is the session.
-
-    pub(super) fn on_sse_ended(&mut self, exchange: &Exchange, ending: &Ending) {
-        self.link.sse = None;
-        match self.link.phase {
-            Phase::Handshaking(_) => return self.handshake_stream_ended(),
-            Phase::Open | Phase::Barrier(_) => {}
-            Phase::Idle | Phase::Lost { .. } => return,
-        }
-        let why = match ending {
-            Ending::Complete => String::new(),
-            Ending::Cut(text) | Ending::TooLarge(text) | Ending::Silent(text) => {
-                format!(": {text}")
-            }
-        };
-        self.say(
-            Level::Info,
-            format!("the server's event stream ended{why}; reconnecting"),
-        );
-        if self.now.saturating_duration_since(exchange.since) >= ALIVE {
-            self.link.recoveries.sse_failures = 0;
-        }
-        let text = format!("the server's event stream ended{why}");
-        let failure = Failure::new(Kind::StreamEnded, Executed::No, text);
-        self.link.phase = Phase::Lost {
-            since: self.now,
-            failure,
-        };
-        self.cancel_questions(|_| true);
-        self.own.retain(|_, own| *own != Own::Restore);
-        self.reopen_sse_later(exchange.retry_ms);
-        self.lose_elsewhere();
-        if !self.parked.is_empty() {
-            self.try_to_reopen();
-        }
-    }
-
-    fn reopen_sse_later(&mut self, asked_ms: Option<u64>) {
-        let failures = self.link.recoveries.sse_failures;
-        self.link.recoveries.sse_failures = failures.saturating_add(1);
-        let wait = retry::stream_wait(asked_ms, failures, &mut self.jitter);
-        let generation = self.link.generation;
-        self.after(wait, Timer::Sse(generation));
-    }
-
-    pub(super) fn on_sse_timer(&mut self, generation: u32) {
-        if generation == self.link.generation && matches!(self.link.phase, Phase::Lost { .. }) {
-            self.reopen();
-        }
-    }
-
-    pub(super) fn drop_sse(&mut self) {
-        if let Some(ticket) = self.link.sse.take() {
-            self.cancel_exchange(ticket);
         }
     }
 

@@ -96,7 +96,7 @@ impl Bridge {
         match message.kind() {
             Kind::Response => self.on_response(ticket, message),
             Kind::Request => self.on_question(ticket, &message),
-            Kind::Notification => self.on_remote_notification(message),
+            Kind::Notification => self.on_remote_notification(&message),
         }
     }
 
@@ -265,7 +265,7 @@ impl Bridge {
         self.line_when_initialized(line, message.method() == "ping");
     }
 
-    fn on_remote_notification(&mut self, message: Message) {
+    fn on_remote_notification(&mut self, message: &Message) {
         self.debug(|| format!("server → {}", text::sanitize(message.method(), 80)));
         match message.method() {
             "notifications/cancelled" => {

@@ -1,0 +1,217 @@
+//! From the result of `initialize` to open traffic.
+//!
+//! In: what the result says, what the client is told of it, `notifications/initialized` as a
+//! barrier. Out: getting the result (`handshake`), what a reopened session is given back
+//! (`recover`).
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use serde::Deserialize;
+
+use super::handshake::Why;
+use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
+use crate::proto::classify;
+use crate::proto::message::{Id, Message, member};
+use crate::proto::transport::Transport;
+use crate::proto::{Body, Head, Level, Ticket, limits, text};
+
+impl Bridge {
+    /// `initialize` has its result: the connection stands.
+    pub(super) fn connected(&mut self, message: &Message) {
+        let phase = std::mem::replace(&mut self.link.phase, Phase::Open);
+        let Phase::Handshaking(handshake) = phase else {
+            self.link.phase = phase;
+            return;
+        };
+        let first_time = self.link.transport.is_none();
+        self.link.transport = Some(handshake.transport);
+        if handshake.transport == Transport::StreamableHttp {
+            self.link.session = handshake.session;
+            if let Some(moved_to) = handshake.moved_to {
+                self.link.base = Arc::clone(&moved_to);
+                self.link.endpoint = moved_to;
+            }
+        }
+        let result: InitializeResult = message
+            .result()
+            .and_then(|result| serde_json::from_str(result).ok())
+            .unwrap_or_default();
+        self.link.version = HeaderValue::from_str(&result.protocol_version).ok();
+        self.own.retain(|_, own| *own != Own::Initialize);
+        let name = handshake.transport.client_name();
+        let level = if first_time {
+            Level::Info
+        } else {
+            Level::Debug
+        };
+        self.say(level, format!("Connected to remote server using {name}"));
+        match handshake.why {
+            Why::Client(id) => {
+                self.say(level, "Local STDIO server running");
+                self.say(
+                    level,
+                    format!("Proxy established successfully between local STDIO and remote {name}"),
+                );
+                self.say(level, "Press Ctrl+C to exit");
+                self.client.list_changed = result.capabilities.list_changed();
+                self.client.log_level = None;
+                self.client.subscriptions.clear();
+                self.forward_initialize_result(&id, message, &result.protocol_version);
+            }
+            Why::Reopen => {
+                self.say(Level::Info, "a new session was opened");
+                self.restore();
+            }
+        }
+    }
+
+    /// The client gets the result as it is, unless the server settled on a newer revision than
+    /// the client asked for: it would hang up, so it is told its own.
+    fn forward_initialize_result(&mut self, id: &Id, message: &Message, version: &str) {
+        let asked: Option<String> = self
+            .client
+            .initialize
+            .as_ref()
+            .and_then(|message| message.param("protocolVersion"));
+        let token = self
+            .ledger
+            .get(id)
+            .and_then(|entry| entry.message.id())
+            .cloned();
+        let mut answer = message.clone();
+        let mut told = version.to_owned();
+        if let Some(asked) = asked
+            && asked.as_str() < version
+            && let Some(edited) = message
+                .result()
+                .and_then(|result| with_member(result, "protocolVersion", &asked))
+            && let Ok(edited) = Message::parse(message.with_result(&edited))
+        {
+            let newer = text::sanitize(version, 40);
+            self.debug(|| format!("the server speaks {newer}; the client is told {asked}"));
+            answer = edited;
+            told = asked;
+        }
+        self.client.version = Some(told);
+        let answer = answer.with_id(token.as_ref().unwrap_or(id));
+        self.respond(id, answer);
+    }
+
+    // `notifications/initialized`.
+
+    /// Sends it; everything later waits until the server accepted it, because some servers refuse
+    /// requests that overtake it.
+    pub(super) fn send_initialized(&mut self, message: &Message) {
+        self.client.initialized = true;
+        self.post_initialized(message, false);
+    }
+
+    pub(super) fn post_initialized(&mut self, message: &Message, reopened: bool) {
+        let request = self.post(message, message.text().clone());
+        let ticket = self.start(Purpose::Initialized, request);
+        self.link.phase = Phase::Barrier(Barrier::Initialized { reopened });
+        self.time_exchange(ticket, limits::ACCEPTED, Timer::Accepted(ticket));
+    }
+
+    pub(super) fn on_initialized_answer(
+        &mut self,
+        ticket: Ticket,
+        exchange: Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if !head.is_success() {
+            if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
+                self.lose_session(exchange.generation);
+                return;
+            }
+            let what = classify::describe(head, body);
+            self.say(Level::Warn, format!("notifications/initialized: {what}"));
+        }
+        self.dispatch_body(ticket, exchange, body);
+        self.barrier_passed();
+    }
+
+    pub(super) fn on_initialized_streams(&mut self, ticket: Ticket) {
+        self.repurpose(ticket, Purpose::Drain);
+        self.barrier_passed();
+    }
+
+    pub(super) fn on_accept_timeout(&mut self, ticket: Ticket) {
+        let waits = self
+            .exchanges
+            .get(&ticket)
+            .is_some_and(|exchange| exchange.purpose == Purpose::Initialized);
+        if waits {
+            self.repurpose(ticket, Purpose::Drain);
+            self.barrier_passed();
+        }
+    }
+
+    pub(super) fn barrier_passed(&mut self) {
+        match self.link.phase {
+            Phase::Barrier(Barrier::Initialized { reopened: false }) => self.open_for_traffic(),
+            Phase::Barrier(Barrier::Initialized { reopened: true }) => self.restore_requests(),
+            _ => {}
+        }
+    }
+
+    /// The handshake is complete on both sides.
+    pub(super) fn open_for_traffic(&mut self) {
+        self.link.phase = Phase::Open;
+        for held in std::mem::take(&mut self.client.held) {
+            self.line(held);
+        }
+        self.open_listen();
+        self.start_pinging();
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct InitializeResult {
+    #[serde(rename = "protocolVersion", default)]
+    protocol_version: String,
+    #[serde(default)]
+    capabilities: Capabilities,
+}
+
+#[derive(Default, Deserialize)]
+struct Capabilities {
+    #[serde(default)]
+    tools: Lists,
+    #[serde(default)]
+    prompts: Lists,
+    #[serde(default)]
+    resources: Lists,
+}
+
+#[derive(Default, Deserialize)]
+struct Lists {
+    #[serde(rename = "listChanged", default)]
+    list_changed: bool,
+}
+
+impl Capabilities {
+    fn list_changed(&self) -> Vec<&'static str> {
+        [
+            (&self.tools, "tools"),
+            (&self.prompts, "prompts"),
+            (&self.resources, "resources"),
+        ]
+        .into_iter()
+        .filter_map(|(lists, name)| lists.list_changed.then_some(name))
+        .collect()
+    }
+}
+
+/// A JSON object with one string member replaced; every other byte stays.
+fn with_member(object: &str, name: &str, value: &str) -> Option<String> {
+    let old = member(object, name)?;
+    let start = old.as_ptr() as usize - object.as_ptr() as usize;
+    let (before, after) = (object.get(..start)?, object.get(start + old.len()..)?);
+    Some(format!(
+        "{before}{}{after}",
+        crate::proto::json::quote(value)
+    ))
+}
