@@ -109,7 +109,7 @@ impl Settings {
         let mut url = remote_url(cli.url.reveal(), cli.network.allow_http)?;
         let log = log(&cli.output, env);
         let mut headers = headers::fixed(&cli.headers.sources, env, &mut notices)?;
-        let header_commands = headers::commands(&cli.headers.commands)?;
+        let header_commands = headers::commands(&cli.headers.commands, &mut notices)?;
         take_credentials(&mut url, &mut headers)?;
         let network = network(&url, &cli.network, &cli.trust, env, &mut notices)?;
         let message_limit = bytes(cli.transport.max_message_size);

@@ -138,6 +138,11 @@ pub enum InvalidHeader {
         "the value of header {0} holds a line break or another control character; remove it from where the value comes from"
     )]
     Value(HeaderName),
+    /// The value holds a character above U+00FF, which no single byte stands for.
+    #[error(
+        "the value of header {0} holds a character above U+00FF, which HTTP cannot carry; write it in another way, as the server's documentation says"
+    )]
+    Wide(HeaderName),
 }
 
 /// The headers that the user gave, one per name.
@@ -148,7 +153,8 @@ pub struct UserHeaders {
 
 impl UserHeaders {
     /// Adds a header, or replaces the one of that name. Names compare without case; white space
-    /// around name and value does not count; other than ASCII goes out as UTF-8.
+    /// around name and value does not count; U+0080 to U+00FF go out as one byte each (ISO 8859-1,
+    /// as the Fetch standard's byte strings do).
     ///
     /// # Errors
     ///
@@ -156,8 +162,14 @@ impl UserHeaders {
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
         let name = HeaderName::from_bytes(name.trim_ascii().as_bytes())
             .map_err(|_| InvalidHeader::Name)?;
-        let mut value = HeaderValue::from_bytes(value.trim_ascii().as_bytes())
-            .map_err(|_| InvalidHeader::Value(name.clone()))?;
+        let bytes: Vec<u8> = value
+            .trim_ascii()
+            .chars()
+            .map(|character| u8::try_from(character).ok())
+            .collect::<Option<_>>()
+            .ok_or_else(|| InvalidHeader::Wide(name.clone()))?;
+        let mut value =
+            HeaderValue::from_bytes(&bytes).map_err(|_| InvalidHeader::Value(name.clone()))?;
         value.set_sensitive(true);
         match self.list.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -332,7 +344,7 @@ mod tests {
         headers.insert(COOKIE, HeaderValue::from_static("a=1"));
         user.insert("cookie", "b=2").unwrap();
         user.apply(&mut headers);
-        assert_eq!(headers["x-key"].as_bytes(), "ä".as_bytes());
+        assert_eq!(headers["x-key"].as_bytes(), b"\xe4");
         assert_eq!(headers["authorization"], "Bearer a");
         assert_eq!(headers["user-agent"], "mcp-bridge");
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["b=2"]);
@@ -390,10 +402,13 @@ mod tests {
             value,
             InvalidHeader::Value(HeaderName::from_static("x-key"))
         );
+        let wide = user.insert("X-Key", "secret \u{100}").unwrap_err();
+        assert_eq!(wide, InvalidHeader::Wide(HeaderName::from_static("x-key")));
         let name = user.insert("Bearer secret", "x").unwrap_err();
         assert_eq!(user.insert("", "x"), Err(InvalidHeader::Name));
         for text in [
             value.to_string(),
+            wide.to_string(),
             name.to_string(),
             format!("{value:?} {name:?}"),
         ] {

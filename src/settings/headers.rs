@@ -26,7 +26,9 @@ pub(super) fn fixed(
     let mut headers = UserHeaders::default();
     let mut names: Vec<String> = Vec::new();
     let mut add = |place: &str, line: &str, notices: &mut Vec<Notice>| {
-        let (name, template) = split(place, line)?;
+        let Some((name, template)) = settable(split(place, line)?, place, notices) else {
+            return Ok(());
+        };
         let value = expand(name, template, env, notices)?;
         headers
             .insert(name, &value)
@@ -72,11 +74,16 @@ pub(super) fn fixed(
 }
 
 /// Headers whose value a command prints. Of several for one name the last counts.
-pub(super) fn commands(given: &[Secret]) -> Result<Vec<HeaderCommand>, Failure> {
+pub(super) fn commands(
+    given: &[Secret],
+    notices: &mut Vec<Notice>,
+) -> Result<Vec<HeaderCommand>, Failure> {
     let mut commands: Vec<HeaderCommand> = Vec::new();
     for (index, text) in given.iter().enumerate() {
         let place = format!("--header-command (number {})", index + 1);
-        let (name, command) = split(&place, text.reveal())?;
+        let Some((name, command)) = settable(split(&place, text.reveal())?, &place, notices) else {
+            continue;
+        };
         if command.trim().is_empty() {
             let failure = Failure::usage(format!("{place}: there is no command for header {name}"));
             return Err(failure.hint("write it as 'Name: command'"));
@@ -97,12 +104,26 @@ fn split<'a>(place: &str, line: &'a str) -> Result<(&'a str, &'a str), Failure> 
         );
     };
     let name = name.trim();
-    let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(&InvalidHeader::Name))?;
-    if is_reserved(&field) {
-        let what = format!("header {name} belongs to the protocol and cannot be set");
-        return Err(wrong(&what).hint("leave it out: the right value is sent anyway"));
-    }
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(&InvalidHeader::Name))?;
     Ok((name, rest.trim_start_matches([' ', '\t'])))
+}
+
+/// Leaves out, with a warning, a header that the protocol sets itself: command lines written for
+/// other bridges have such headers, and work without them.
+fn settable<'a>(
+    (name, rest): (&'a str, &'a str),
+    place: &str,
+    notices: &mut Vec<Notice>,
+) -> Option<(&'a str, &'a str)> {
+    if HeaderName::from_bytes(name.as_bytes()).is_ok_and(|field| is_reserved(&field)) {
+        let text = format!(
+            "{place}: header {name} belongs to the protocol, so yours is ignored; the right value \
+             is sent anyway"
+        );
+        notices.push(Notice::new(Level::Warn, text));
+        return None;
+    }
+    Some((name, rest))
 }
 
 /// Replaces each `${VAR}` by the variable's value, once. A variable that is not set is left as it
@@ -323,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_protocol_are_refused() {
+    fn headers_of_the_protocol_are_ignored_with_a_warning() {
         for name in [
             "Accept",
             "content-type",
@@ -332,11 +353,22 @@ mod tests {
             "Mcp-Param-X",
             "Host",
         ] {
-            let text = refusal(&inline(&[&format!("{name}: x")]));
+            let (sent, notices) = sent(&inline(&[&format!("{name}: canary${{UNSET}}"), "X-Ok: 1"]));
+            assert_eq!(sent.keys().collect::<Vec<_>>(), ["x-ok"]);
+            let warnings: Vec<_> = notices.iter().filter(|n| n.level == Level::Warn).collect();
+            assert_eq!(warnings.len(), 1, "{notices:?}");
+            let text = &warnings[0].text;
             assert!(
-                text.contains(&format!("header {name} belongs to the protocol")),
+                text.contains("--header (number 1)")
+                    && text.contains(&format!("header {name} belongs to the protocol")),
                 "{text}"
             );
+            assert!(!text.contains("canary"), "{text}");
+            let mut notices = Vec::new();
+            let command = [Secret::from(format!("{name}: echo canary"))];
+            assert_eq!(commands(&command, &mut notices).unwrap(), []);
+            assert_eq!(notices.len(), 1);
+            assert_eq!(notices[0].level, Level::Warn);
         }
     }
 
@@ -345,14 +377,14 @@ mod tests {
         let given = ["X-A: one", "Authorization: echo Bearer a:b", "x-a: two"];
         let given = given.map(|text| Secret::from(text.to_owned()));
         assert_eq!(
-            commands(&given).unwrap(),
+            commands(&given, &mut Vec::new()).unwrap(),
             [
                 HeaderCommand::new("Authorization", "echo Bearer a:b"),
                 HeaderCommand::new("x-a", "two")
             ]
         );
-        for wrong in ["echo canary", "X-A: ", "echo canary: x", "Accept: canary"] {
-            let failure = commands(&[Secret::from(wrong.to_owned())])
+        for wrong in ["echo canary", "X-A: ", "echo canary: x"] {
+            let failure = commands(&[Secret::from(wrong.to_owned())], &mut Vec::new())
                 .unwrap_err()
                 .to_string();
             assert!(failure.contains("--header-command (number 1)"), "{failure}");

@@ -150,6 +150,12 @@ impl Bridge {
                 self.respond(id, answer.into());
             }
             Content::Empty if head.is_success() => self.call_accepted(id),
+            // HTTP+SSE servers put a word like "Accepted" into the body.
+            _ if head.is_success()
+                && (head.status == 202 || self.link.transport == Some(Transport::Sse)) =>
+            {
+                self.call_accepted(id);
+            }
             Content::Empty | Content::Html(_) | Content::OtherJson | Content::Text(_) => {
                 if matches!(head.status, 404 | 405) && self.detect_again(id) {
                     return;

@@ -24,6 +24,8 @@ pub(crate) struct Launch {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     home: Option<Arc<Home>>,
+    parent: Vec<OsString>,
+    stderr: Option<Stdio>,
 }
 
 /// A running child. Dropping it kills it, and fails the test when stdout carried anything but
@@ -53,6 +55,7 @@ pub(crate) struct Ended {
 struct Output {
     /// Lines not yet taken, without their line end.
     lines: Vec<Vec<u8>>,
+    paused: bool,
     ended: bool,
     answers: Answers,
 }
@@ -86,12 +89,32 @@ impl Launch {
         self
     }
 
+    /// Lets this command start the program: it gets the program and its arguments as its last
+    /// ones, and is the child that the test sees.
+    pub(crate) fn under<I>(mut self, parent: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        self.parent = parent.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sends stderr there; the test's own view of it stays empty.
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
     /// Starts the program.
     #[track_caller]
     pub(crate) fn start(self) -> Bridge {
         let home = self.home.unwrap_or_else(|| Arc::new(Home::new()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+        let program = OsString::from(env!("CARGO_BIN_EXE_mcp-bridge"));
+        let mut words = self.parent.into_iter().chain([program]);
+        let mut command = Command::new(words.next().expect("there is the program at least"));
         command
+            .args(words)
             .args(self.arguments)
             .env_clear()
             .env("HOME", home.path())
@@ -104,6 +127,7 @@ impl Launch {
             }
         }
         command.envs(self.environment);
+        command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
         Bridge::run(command, home)
     }
 }
@@ -124,6 +148,8 @@ impl Bridge {
             arguments: Vec::new(),
             environment: Vec::new(),
             home: None,
+            parent: Vec::new(),
+            stderr: None,
         }
         .args(arguments)
     }
@@ -135,22 +161,23 @@ impl Bridge {
     }
 
     fn run(mut command: Command, home: Arc<Home>) -> Self {
-        let piped = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = piped.spawn().expect("the program starts");
+        drop(command); // and with it our copy of a stderr that the test gave
         let output = Arc::new(Watched::new(Output::default()));
         let words = Arc::new(Watched::new(Words::default()));
         let (writer, orders) = mpsc::channel();
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
+        let stderr = child.stderr.take();
         let (tap, stdout) = Tap::new(stdout);
         let (lines, sink) = (Arc::clone(&output), Arc::clone(&words));
         std::thread::spawn(move || write_lines(stdin, &orders));
         std::thread::spawn(move || read_lines(stdout, &lines));
-        std::thread::spawn(move || read_words(stderr, &sink));
+        match stderr {
+            Some(stderr) => drop(std::thread::spawn(move || read_words(stderr, &sink))),
+            None => sink.with(|words| words.ended = true),
+        }
         let writer = Some(writer);
         let patience = DEADLINE;
         Self {
@@ -290,6 +317,17 @@ impl Bridge {
         self.writer = None;
     }
 
+    /// Reads nothing more from its stdout, but for what a read that has begun brings, until
+    /// [`resume_stdout`](Self::resume_stdout).
+    pub(crate) fn pause_stdout(&self) {
+        self.output.with(|output| output.paused = true);
+    }
+
+    /// Ends the pause.
+    pub(crate) fn resume_stdout(&self) {
+        self.output.with(|output| output.paused = false);
+    }
+
     /// Closes the reading end of its stdout.
     pub(crate) fn close_stdout(&mut self) {
         self.tap.close();
@@ -416,6 +454,7 @@ impl Drop for Bridge {
         self.writer = None;
         let _ = self.child.kill(); // by its own id; an ended child is left alone
         let _ = self.child.wait();
+        self.resume_stdout();
         self.tap.close();
         if !std::thread::panicking() {
             self.output
@@ -447,6 +486,7 @@ fn read_lines(stdout: impl Read, output: &Watched<Output>) {
     let mut reader = BufReader::new(stdout);
     loop {
         let mut line = Vec::new();
+        output.wait(DEADLINE, |output| (!output.paused).then_some(()));
         let read = reader.read_until(b'\n', &mut line).unwrap_or(0);
         output.with(|output| {
             if read == 0 {

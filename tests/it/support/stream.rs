@@ -109,6 +109,11 @@ impl StreamHandle {
         );
     }
 
+    /// Pieces sent that the connection did not take over yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.0.with(|flow| flow.queue.len())
+    }
+
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         self.0.with(|flow| {
             if let Some(data) = flow.queue.pop_front() {
