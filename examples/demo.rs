@@ -5,6 +5,8 @@
 //! cargo run --release --example demo
 //! ```
 
+#![expect(clippy::indexing_slicing, reason = "a JSON value without the member is null")]
+
 #[path = "demo/server.rs"]
 mod server;
 
@@ -219,10 +221,10 @@ fn build_bridge() -> Result<PathBuf, String> {
     if release {
         build.arg("--release");
     }
-    let built = build
+    let status = build
         .status()
         .map_err(|error| format!("cargo does not start: {error}"))?;
-    if !built.success() {
+    if !status.success() {
         return Err("the bridge does not build".to_owned());
     }
     let example = std::env::current_exe().map_err(|error| error.to_string())?;

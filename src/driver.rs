@@ -91,7 +91,7 @@ impl Driver {
             {
                 timer.as_mut().reset(at.into());
             }
-            let flowing = !self.stdout.is_full();
+            let flowing = !self.stdout.is_full() || self.bridge.is_ending();
             let input = tokio::select! {
                 Some(reason) = self.stops.recv() => Input::Stop(reason),
                 _ = &mut self.stdout_closed, if stdout_open => {

@@ -23,7 +23,7 @@ use crate::settings::Settings;
 /// A [`Failure`] when a file the user named cannot be used, or the system refuses signal handlers.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
     let http = HttpClient::new(settings.network);
-    for warning in http.check().map_err(Failure::usage)? {
+    for warning in http.check(&settings.url).map_err(Failure::usage)? {
         log::say(Level::Warn, &warning);
     }
     http.warm_up(&settings.url);

@@ -102,12 +102,16 @@ impl HttpClient {
         }))
     }
 
-    /// Reads the certificate files that the user named and returns warnings about those that the
-    /// environment names in vain. Quick: the system's roots are left alone.
+    /// Reads the certificate files that the user named, where this address needs them, and returns
+    /// warnings about those that the environment names in vain. Quick: the system's roots are left
+    /// alone.
     ///
     /// # Errors
     /// A sentence that names the file and the flag behind it.
-    pub fn check(&self) -> Result<Vec<String>, String> {
+    pub fn check(&self, url: &Url) -> Result<Vec<String>, String> {
+        if !self.needs_tls(url) {
+            return Ok(Vec::new());
+        }
         tls::check(&self.0.settings)
     }
 
@@ -244,6 +248,10 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
+    fn secure() -> Url {
+        Url::parse("https://a.test/mcp").unwrap()
+    }
+
     /// One GET as the bridge would do it, with a query that no message may repeat.
     async fn get(client: &HttpClient, base: &str) -> Result<(Version, String), Trouble> {
         let url = Url::parse(&format!("{base}/mcp?key=s3cr3t-query")).unwrap();
@@ -376,7 +384,7 @@ mod tests {
             },
         ] {
             let client = HttpClient::new(settings);
-            assert_eq!(client.check().unwrap(), [""; 0]);
+            assert_eq!(client.check(&secure()).unwrap(), [""; 0]);
             get(&client, &https(server.address)).await.unwrap();
         }
     }
@@ -545,7 +553,7 @@ mod tests {
                 client_key: client_key.cloned(),
                 ..trusting(&authority, &files)
             });
-            assert_eq!(client.check().unwrap(), [""; 0]);
+            assert_eq!(client.check(&secure()).unwrap(), [""; 0]);
             get(&client, &base).await.unwrap();
         }
     }
@@ -628,7 +636,7 @@ mod tests {
                 &["--client-key needs --client-cert"],
             ),
         ] {
-            let error = HttpClient::new(settings).check().unwrap_err();
+            let error = HttpClient::new(settings).check(&secure()).unwrap_err();
             for word in words {
                 assert!(error.contains(word), "{word:?} in {error}");
             }
@@ -645,7 +653,7 @@ mod tests {
             ssl_cert_dir: Some(missing),
             ..NetworkSettings::default()
         };
-        let warnings = HttpClient::new(settings).check().unwrap();
+        let warnings = HttpClient::new(settings).check(&secure()).unwrap();
         for (warning, variable) in
             warnings
                 .iter()

@@ -413,11 +413,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests read the files they log to"
-)]
 mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "the tests read the files they log to"
+    )]
+
     use std::sync::mpsc;
 
     use super::*;

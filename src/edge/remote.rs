@@ -29,6 +29,10 @@ use crate::proto::{
 /// Facts that may wait for the driver before reading from the network stops.
 pub const INPUTS_QUEUED: usize = 16;
 
+/// A fact that holds this many bytes of the server's or more takes the place of all others, so
+/// that a client that does not read costs no more memory than a few messages.
+const LARGE_INPUT: usize = 1 << 20;
+
 /// Longest silence inside a body that is not an event stream, unless `--body-timeout` says
 /// otherwise.
 const BODY_SILENCE: Duration = Duration::from_secs(300);
@@ -169,9 +173,19 @@ impl Exchange {
         }
     }
 
+    /// Hands a fact to the driver as soon as there is room.
     async fn report(&self, input: Input) {
+        let places = if size(&input) < LARGE_INPUT {
+            1
+        } else {
+            self.inputs.max_capacity()
+        };
         // The driver is gone only when the process ends.
-        let _ = self.inputs.send(input).await;
+        if let Ok(mut places) = self.inputs.reserve_many(places).await
+            && let Some(place) = places.next()
+        {
+            place.send(input);
+        }
     }
 
     /// Sends the request, follows redirects, and returns the head of the answer.
@@ -348,10 +362,9 @@ impl Exchange {
             let cut = self
                 .gather(&mut response, head, &mut bytes, limit, Some(silence))
                 .await;
-            return Body {
-                bytes: bytes.into_bytes(),
-                cut,
-            };
+            let bytes = bytes.into_bytes();
+            let bytes = if classify::is_json(head) { bytes } else { self.hide_secrets(bytes) };
+            return Body { bytes, cut };
         }
         let mut bytes = Gathered::default();
         let gather = self.gather(&mut response, head, &mut bytes, limits::ERROR_BODY, None);
@@ -362,10 +375,14 @@ impl Exchange {
                     "the rest of an error answer did not come in time".to_owned(),
                 ))
             });
-        Body {
-            bytes: bytes.into_bytes(),
-            cut,
-        }
+        let bytes = self.hide_secrets(bytes.into_bytes());
+        Body { bytes, cut }
+    }
+
+    /// What is not a result may end up in an error text or the log, and servers quote requests.
+    fn hide_secrets(&self, bytes: Bytes) -> Bytes {
+        let headers = self.shared.headers.borrow();
+        headers.as_ref().and_then(|headers| headers.hide_values(&bytes)).unwrap_or(bytes)
     }
 
     /// Appends pieces until the end, or says why it stopped before.
@@ -412,6 +429,15 @@ impl Exchange {
     fn cut(&self, error: &reqwest::Error, url: &Url) -> Ending {
         let proxy = self.shared.http.proxy_for(url);
         Ending::Cut(trouble::explain(error, url, proxy.as_deref(), true).text)
+    }
+}
+
+/// Bytes of the server's that a fact holds.
+fn size(input: &Input) -> usize {
+    match input {
+        Input::Answer(_, _, body) => body.bytes.len(),
+        Input::Events(_, events) => events.iter().map(|event| event.data.len()).sum(),
+        _ => 0,
     }
 }
 

@@ -59,6 +59,15 @@ pub fn is_event_stream(head: &Head) -> bool {
     media_type(head).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
 }
 
+/// Whether the media type is JSON (`application/json`, or any with the suffix of RFC 6839 §3.1).
+#[must_use]
+pub fn is_json(head: &Head) -> bool {
+    media_type(head).is_some_and(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        kind == "application/json" || kind.ends_with("+json")
+    })
+}
+
 /// Whether the server says it is busy or somewhere between us and it something broke for the
 /// moment: no evidence about what the server is.
 #[must_use]
@@ -93,6 +102,13 @@ pub fn session_is_lost(head: &Head, body: &Bytes) -> bool {
         }
         _ => false,
     }
+}
+
+/// As [`session_is_lost`], for answers to a GET: a bare 404 or 410 may only mean that there is no
+/// such stream, so the words count there too.
+#[must_use]
+pub fn session_is_named_lost(head: &Head, body: &Bytes) -> bool {
+    session_is_lost(head, body) && speaks_of_a_lost_session(body)
 }
 
 /// A sentence about an answer that is not usable, with the status and what the body says.
@@ -229,6 +245,8 @@ mod tests {
         assert!(stream("Text/Event-Stream; charset=utf-8"));
         assert!(!stream("application/json"));
         assert!(!is_event_stream(&head(200, &[])));
+        assert!(is_json(&head(200, &[("content-type", "Application/JSON; charset=utf-8")])));
+        assert!(!is_json(&head(200, &[("content-type", "text/html")])) && !is_json(&head(200, &[])));
     }
 
     #[test]

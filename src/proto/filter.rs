@@ -188,6 +188,11 @@ impl Filter {
         Ok(cut.finish())
     }
 
+    /// Forgets what lists said about tools.
+    pub fn forget(&mut self) {
+        self.learned = Learned::default();
+    }
+
     fn hides(&self, tool: &Tool) -> bool {
         (tool.nameless && (self.read_only || !self.only.is_empty()))
             || tool.names.iter().any(|name| self.refusal(name).is_some())
@@ -200,6 +205,16 @@ impl Filter {
             return Some(Refusal::Ignored);
         }
         (!self.only.is_empty() && !any(&self.only)).then_some(Refusal::NotOnly)
+    }
+}
+
+/// The one tool that the parameters of a `tools/call` name, as text; `None` if they name none, or
+/// two, so that another reader could see another tool than this one.
+#[must_use]
+pub fn called_tool(params: &str) -> Option<String> {
+    match fields(params, &["name"]).ok()?.as_slice() {
+        [(_, name)] if starts_with(name.get(), '"') => string(name).ok(),
+        _ => None,
     }
 }
 
@@ -331,7 +346,7 @@ fn starts_with(json: &str, first: char) -> bool {
         .starts_with(first)
 }
 
-/// The text of a JSON string; a lone surrogate becomes U+FFFD.
+/// The text of a JSON string; a lone surrogate becomes U+FFFD, once for each of its bytes.
 fn string(value: &RawValue) -> Result<String, Unfilterable> {
     struct Text;
     impl Visitor<'_> for Text {
@@ -742,5 +757,34 @@ mod tests {
             prop_assert_eq!(edited.is_some(), kept.len() < tools.len());
             prop_assert_eq!(names(&edited.unwrap_or(list)), kept);
         }
+    }
+
+    #[test]
+    fn a_call_names_one_tool_or_none() {
+        for (params, tool) in [
+            (r#"{"name":"a"}"#, Some("a")),
+            (r#"{"n\u0061me":"\u0061"}"#, Some("a")),
+            (r#"{"arguments":{"name":"b"},"name":"a"}"#, Some("a")),
+            (r#"{"name":"a\ud800"}"#, Some("a\u{fffd}\u{fffd}\u{fffd}")),
+            (r#"{"name":"a","name":"a"}"#, None),
+            (r#"{"name":"a","name":1}"#, None),
+            (r#"{"name":["a"]}"#, None),
+            ("{}", None),
+            (r#"["a"]"#, None),
+            ("", None),
+        ] {
+            assert_eq!(called_tool(params).as_deref(), tool, "{params}");
+        }
+    }
+
+    #[test]
+    fn what_was_learned_can_be_forgotten() {
+        let mut filter = Filter::new::<&str>(&["secret"], &[], true);
+        let list = r#"{"tools":[{"name":"a","annotations":{"readOnlyHint":true}}]}"#;
+        filter.edit_list(list).unwrap();
+        assert_eq!(filter.refusal("a"), None);
+        filter.forget();
+        assert_eq!(filter.refusal("a"), Some(Refusal::NotListed));
+        assert_eq!(filter.refusal("secret"), Some(Refusal::Ignored));
     }
 }

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn t004_pretty_printed_becomes_one_line() {
+    fn t04_pretty_printed_becomes_one_line() {
         let pretty =
             "{\r\n\t\"a b\" : [ 1.0e2 ,\n 12345678901234567890 ],\n  \"c\": \"x \\\" y\\\\\"\n}\n";
         assert_eq!(
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn t006_tokens_stay_byte_for_byte() {
+    fn t06_tokens_stay_byte_for_byte() {
         let text =
             "{\"n\":1.0e2,\"n\":12345678901234567890,\n\"s\":\"\\u2028\u{2028}\\ud800 \\n\"}";
         let expected =

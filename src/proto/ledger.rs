@@ -36,7 +36,9 @@ pub struct Entry {
     pub busy: u32,
     /// How often it was sent again because the server could not be reached.
     pub unreachable: usize,
-    /// How often it was sent again because its session was gone.
+    /// It was the first request sent in that session.
+    pub first_in_session: bool,
+    /// How often it was sent again because its session was gone before anything ran in it.
     pub sessions: u32,
     /// Whether the server was looked at anew for it.
     pub detected_again: bool,
@@ -83,6 +85,7 @@ impl Ledger {
             repeats: 0,
             busy: 0,
             unreachable: 0,
+            first_in_session: false,
             sessions: 0,
             detected_again: false,
             refreshed: false,

@@ -19,6 +19,10 @@ pub const ERROR_BODY: usize = 1 << 20;
 /// Bytes of client messages that may wait for the server before the bridge stops reading stdin.
 pub const PARKED: usize = 64 << 20;
 
+/// What a waiting message counts beside its text, in bytes, so that many small ones are bounded
+/// by [`PARKED`] too.
+pub const PARKED_EACH: usize = 1 << 10;
+
 /// Requests of the client that may be open at the server at once; later ones wait their turn.
 /// Stays below the usual limit of open files (256 on macOS), since each may need a connection.
 pub const IN_FLIGHT: usize = 200;
@@ -26,11 +30,26 @@ pub const IN_FLIGHT: usize = 200;
 /// Questions (requests of the server) that may wait for the client's answer at once.
 pub const QUESTIONS: usize = 256;
 
+/// Longest id of such a request, in bytes as it is spelled.
+pub const QUESTION_ID: usize = 1 << 10;
+
+/// Waits between looks for such requests that nobody waits for any more.
+pub const QUESTIONS_SWEPT: Duration = Duration::from_secs(1);
+
 /// Messages of the server held back until the client has sent `notifications/initialized`.
 pub const HELD: usize = 256;
 
+/// Their size together, in bytes.
+pub const HELD_BYTES: usize = 4 << 20;
+
 /// Resources whose subscription is restored after a session was lost.
 pub const SUBSCRIPTIONS: usize = 1024;
+
+/// Pages of the server's list of tools that the bridge reads itself (`--read-only`).
+pub const TOOL_PAGES: usize = 100;
+
+/// How long reading that list may take, all pages together.
+pub const TOOL_LIST: Duration = Duration::from_secs(60);
 
 /// Messages in one JSON-RPC batch.
 pub const BATCH: usize = 256;
@@ -62,7 +81,7 @@ pub const LATE_ANSWER: Duration = Duration::from_secs(2);
 pub const LINGER: Duration = Duration::from_secs(10);
 
 /// From the order to end (signal, closed pipe, end of the grace) to the end, `DELETE` included.
-pub const SHUTDOWN: Duration = Duration::from_millis(1500);
+pub const SHUTDOWN: Duration = Duration::from_millis(1200);
 
 /// Fruitless resumptions of one broken stream before its request is given up.
 pub const RESUMPTIONS: u32 = 5;

@@ -123,6 +123,11 @@ impl Message {
                 return Err(invalid("neither \"method\" nor \"result\" nor \"error\""));
             }
         };
+        // `"error":null` beside a result is common, and harmless.
+        let speaks = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+        if speaks(envelope.result) && speaks(envelope.error) {
+            return Err(invalid("both \"result\" and \"error\""));
+        }
         if json::depth_exceeds(&text, json::DEPTH_LIMIT) {
             return Err(invalid("nested too deeply"));
         }
@@ -528,6 +533,14 @@ mod tests {
             (refused.kind(), refused.id(), refused.error_code()),
             (Kind::Response, None, Some(-5))
         );
+    }
+
+    #[test]
+    fn a_response_is_a_result_or_an_error() {
+        let both = r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"m"}}"#;
+        assert!(matches!(fault(both), Malformed::NotRpc { .. }));
+        let empty = parse(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":null}"#);
+        assert_eq!(empty.kind(), Kind::Response);
     }
 
     #[test]

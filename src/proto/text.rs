@@ -149,6 +149,18 @@ fn unescape(text: &str) -> String {
         })
 }
 
+/// What may be shown of a text that should be an address and cannot be read as one: nothing of a
+/// query, a fragment or user information. Not yet fit for a terminal.
+#[must_use]
+pub fn public_part(address: &str) -> &str {
+    let shown = address.split(['?', '#']).next().unwrap_or_default();
+    if address.contains('@') {
+        shown.split_once("://").map_or("", |(scheme, _)| scheme)
+    } else {
+        shown
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -208,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn t063_title_of_a_web_page() {
+    fn t63_title_of_a_web_page() {
         let title = |page: &str| html_title(page.as_bytes());
         assert_eq!(
             title("<!doctype html><HTML><Title data-x=1>\n Sign in &amp;\n go\u{1b} </TITLE>"),
@@ -254,6 +266,21 @@ mod tests {
             let clean = sanitize(&text, max);
             prop_assert!(clean.chars().count() <= max);
             prop_assert!(!clean.chars().any(is_hidden));
+        }
+    }
+
+    #[test]
+    fn unreadable_addresses_are_shown_without_secrets() {
+        for (address, shown) in [
+            ("http://[/a?key=secret", "http://[/a"),
+            ("http://[/a#secret", "http://[/a"),
+            ("http://me:secret@[/a", "http"),
+            ("http://me:sec?ret@[/a", "http"),
+            ("me:secret@[/a", ""),
+            ("http://[/a?mail=secret@b", "http"),
+            ("", ""),
+        ] {
+            assert_eq!(public_part(address), shown, "{address}");
         }
     }
 }

@@ -106,7 +106,7 @@ pub fn sse_endpoint(stream: &Url, announced: &str) -> Result<Url, String> {
     let url = stream.join(announced.trim()).map_err(|_| {
         format!(
             "the server announced a message URL that cannot be read: \"{}\"",
-            text::sanitize(announced, 100)
+            text::sanitize(text::public_part(announced), 100)
         )
     })?;
     let refused = || {

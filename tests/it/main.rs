@@ -6,8 +6,25 @@
 //! |---|---|
 //! | `support` | the equipment: a scripted server, ready-made servers, the program as a child |
 //! | `layers` | imports under `src` point downwards only |
+//! | `stdio` | the two pipes: framing, bad lines, ids, order, back-pressure |
+//! | `batches` | JSON-RPC batches of the client |
+//! | `words` | stderr and the log file |
+//! | `shutdown` | how it ends |
 //! | `smoke` | one short conversation |
+//! | `answers` | nothing is left without an answer, whatever the server does |
+//! | `faults` | a thousand calls under random faults |
+//! | `limits` | hostile servers against every limit |
+//! | `streamable` | Streamable HTTP of the revisions with sessions |
+//! | `network` | certificates, proxies, time limits, cookies |
+//! | `cli` | help, exit codes, options, variables, the settings file |
+//! | `secrets` | no secret in anything the program says |
+//! | `tools` | hidden tools |
+//! | `first_contact` | the first request: redirects, odd servers, which transport |
+//! | `http_sse` | the transport of 2024-11-05 |
+//! | `recovery` | lost sessions, servers that go away and come back |
 //! | `unlisted` | every file here is a module |
+//! | `rules` | the table of rules and the numbered tests agree |
+//! | `user_headers` | the user's own headers, and 401 |
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,7 +32,24 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod answers;
+mod cli;
+mod faults;
 mod layers;
+mod limits;
+mod network;
+mod batches;
+mod shutdown;
 mod smoke;
+mod stdio;
+mod streamable;
+mod secrets;
 mod support;
+mod tools;
 mod unlisted;
+mod words;
+mod user_headers;
+mod first_contact;
+mod http_sse;
+mod recovery;
+mod rules;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::handshake::failure_of;
+use super::attempts::failure_of;
 use super::{Bridge, Exchange, Phase, Purpose, Resume, Then, Timer};
 use crate::proto::classify::{self, Content};
 use crate::proto::failure::{Executed, Failure, Kind};
@@ -50,6 +50,7 @@ impl Bridge {
             return;
         };
         entry.generation = generation;
+        entry.first_in_session = !std::mem::replace(&mut self.link.recoveries.in_use, true);
         let body = match &entry.upstream {
             Some(upstream) => entry.message.with_id(upstream),
             None => entry.message.text().clone(),
@@ -101,19 +102,36 @@ impl Bridge {
         body: &Body,
     ) {
         if exchange.resumes {
-            return self.on_resume_refused(id, head);
+            if exchange.generation != self.link.generation
+                || classify::session_is_named_lost(head, &body.bytes)
+            {
+                self.cancel_questions_of(ticket);
+                self.lose_session(exchange.generation);
+                return self.request_lost(id);
+            }
+            return self.on_resume_refused(id, &exchange, head);
         }
         if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
             return self.session_refused(id, exchange.generation, head, body);
         }
         if head.status == 401 {
-            return self.call_unauthorized(id, head, body);
-        }
-        if classify::is_refused_as_busy(head) {
-            return self.call_busy(id, head, body);
+            return self.call_unauthorized(id, exchange.headers_run, head, body);
         }
         let described = || classify::describe(head, body);
-        if classify::is_transient(head.status) {
+        let has_message = || {
+            let content = classify::content(&body.bytes);
+            matches!(content, Content::Rpc(_) | Content::BareError(_))
+        };
+        if classify::is_refused_as_busy(head) {
+            if self.repeat_when_free(id, head) {
+                return;
+            }
+            if !has_message() {
+                return self.call_busy(id, head, body);
+            }
+        } else if classify::is_transient(head.status)
+            && (self.may_be_repeated(id) || !has_message())
+        {
             let failure = Failure::new(Kind::HttpStatus, Executed::Unknown, described())
                 .with_status(head.status);
             return self.outcome_unknown(id, failure);
@@ -172,6 +190,7 @@ impl Bridge {
             .ledger
             .get(id)
             .is_some_and(|entry| entry.generation != self.link.generation)
+            || (self.link.transport == Some(Transport::Sse) && self.link.sse.is_none())
         {
             return self.request_lost(id);
         }
@@ -181,10 +200,18 @@ impl Bridge {
             }
             return;
         }
+        self.wait(id, limits::EMPTY_ANSWER, Then::LookElsewhere);
+    }
+
+    /// The server's own stream may have been opened since the request was accepted.
+    fn look_elsewhere(&mut self, id: &Id) {
+        if self.link.listen.is_open() {
+            return self.call_accepted(id);
+        }
         let text = "the server accepted the request, but answered with an empty body and has no \
                     stream open on which its answer could come";
         let failure = Failure::new(Kind::NotMcp, Executed::Unknown, text);
-        self.wait(id, limits::EMPTY_ANSWER, Then::Fail(failure));
+        self.fail(id, &failure);
     }
 
     pub(super) fn on_call_ended(
@@ -211,6 +238,12 @@ impl Bridge {
                     )
                 });
                 self.wait(id, wait, Then::Resume(resume));
+            }
+            (Ending::Complete | Ending::Cut(_), _)
+                if exchange.generation != self.link.generation =>
+            {
+                self.cancel_questions_of(ticket);
+                self.request_lost(id);
             }
             _ => {
                 self.cancel_questions_of(ticket);
@@ -277,7 +310,15 @@ impl Bridge {
         }
     }
 
-    fn on_resume_refused(&mut self, id: &Id, head: &Head) {
+    fn on_resume_refused(&mut self, id: &Id, exchange: &Exchange, head: &Head) {
+        if classify::is_transient(head.status)
+            && let Some(resume) = exchange.resume()
+            && resume.fruitless < limits::RESUMPTIONS
+        {
+            let wait = retry::retry_after(head)
+                .unwrap_or_else(|| retry::stream_wait(None, resume.fruitless, &mut self.jitter));
+            return self.wait(id, wait, Then::Resume(resume));
+        }
         let text = format!(
             "the server closed the connection before it answered, and did not let the stream be \
              resumed (HTTP {}); whether the request ran is unknown",
@@ -290,10 +331,9 @@ impl Bridge {
     /// Nobody knows whether the request ran. It is repeated once if that does no harm; else its
     /// answer may still come on another stream for a moment.
     fn outcome_unknown(&mut self, id: &Id, failure: Failure) {
-        let Some(entry) = self.ledger.get_mut(id) else {
-            return;
-        };
-        if REPEATABLE.contains(&entry.message.method()) && entry.repeats == 0 {
+        if self.may_be_repeated(id)
+            && let Some(entry) = self.ledger.get_mut(id)
+        {
             entry.repeats += 1;
             return self.wait(id, retry::REPEAT, Then::Send { mint: true });
         }
@@ -303,14 +343,20 @@ impl Bridge {
         self.fail(id, &failure);
     }
 
-    fn call_unauthorized(&mut self, id: &Id, head: &Head, body: &Body) {
+    /// Whether one more try of a request that may have run does no harm.
+    fn may_be_repeated(&self, id: &Id) -> bool {
+        let entry = self.ledger.get(id);
+        entry.is_some_and(|entry| is_repeatable(entry.message.method()) && entry.repeats == 0)
+    }
+
+    fn call_unauthorized(&mut self, id: &Id, headers_run: u32, head: &Head, body: &Body) {
         let fresh = self.ledger.get(id).is_some_and(|entry| !entry.refreshed);
         if self.settings.has_header_commands && fresh {
             if let Some(entry) = self.ledger.get_mut(id) {
                 entry.refreshed = true;
             }
             self.park_request(id);
-            self.refresh_headers();
+            self.refresh_headers(headers_run);
             return;
         }
         let failure = self.unauthorized(head, body);
@@ -334,8 +380,10 @@ impl Bridge {
         .with_status(head.status)
     }
 
-    pub(super) fn refresh_headers(&mut self) {
-        if !std::mem::replace(&mut self.refreshing, true) {
+    /// Runs the header commands again, unless they did so since the run that a refused request
+    /// had its headers from. Nothing is sent meanwhile.
+    pub(super) fn refresh_headers(&mut self, headers_run: u32) {
+        if headers_run == self.headers_run && !std::mem::replace(&mut self.refreshing, true) {
             self.debug(|| "HTTP 401: running the header commands again".into());
             self.out.push(Output::RefreshHeaders);
         }
@@ -343,6 +391,7 @@ impl Bridge {
 
     pub(super) fn on_headers_refreshed(&mut self, ok: bool) {
         self.refreshing = false;
+        self.headers_run += 1;
         self.debug(|| {
             format!(
                 "the header commands ran again: {}",
@@ -350,12 +399,14 @@ impl Bridge {
             )
         });
         self.handshake_refreshed();
+        self.listen_refreshed();
     }
 
-    /// Refused unread because the server is busy: sent again, whatever it is.
-    fn call_busy(&mut self, id: &Id, head: &Head, body: &Body) {
+    /// Refused unread because the server is busy: to be sent again, whatever it is, unless that
+    /// was done often enough or the server wants too long a wait.
+    fn repeat_when_free(&mut self, id: &Id, head: &Head) -> bool {
         let Some(entry) = self.ledger.get_mut(id) else {
-            return;
+            return false;
         };
         let asked = head.headers.contains_key("retry-after");
         let wait = match retry::retry_after(head) {
@@ -367,24 +418,24 @@ impl Bridge {
             Some(wait) if entry.busy < retry::BUSY_REPEATS => {
                 entry.busy += 1;
                 self.wait(id, wait, Then::Send { mint: false });
+                true
             }
-            _ => {
-                let described = classify::describe(head, body);
-                let later = match head
-                    .header("retry-after")
-                    .map(|value| text::sanitize(value, 40))
-                {
-                    Some(value) => format!("it asks to come back later (Retry-After: {value})"),
-                    None => "try again later".to_owned(),
-                };
-                let failure = Failure::new(
-                    Kind::HttpStatus,
-                    Executed::No,
-                    format!("{described}; {later}"),
-                );
-                self.fail(id, &failure.with_status(head.status));
-            }
+            _ => false,
         }
+    }
+
+    fn call_busy(&mut self, id: &Id, head: &Head, body: &Body) {
+        let described = classify::describe(head, body);
+        let later = match head
+            .header("retry-after")
+            .map(|value| text::sanitize(value, 40))
+        {
+            Some(value) => format!("it asks to come back later (Retry-After: {value})"),
+            None => "try again later".to_owned(),
+        };
+        let text = format!("{described}; {later}");
+        let failure = Failure::new(Kind::HttpStatus, Executed::No, text);
+        self.fail(id, &failure.with_status(head.status));
     }
 
     /// The address stopped being an MCP endpoint for a server without sessions: looked at anew,
@@ -401,11 +452,14 @@ impl Bridge {
             return false;
         }
         let generation = entry.generation;
-        self.park_request(id);
         if generation == self.link.generation && matches!(self.link.phase, Phase::Open) {
-            self.link.transport = None;
-            self.lose_session(generation);
+            let transport = self.link.transport.take();
+            if !self.lose_session(generation) {
+                self.link.transport = transport;
+                return false;
+            }
         }
+        self.park_request(id);
         true
     }
 
@@ -437,6 +491,7 @@ impl Bridge {
         }
         match then {
             Then::Fail(failure) => self.fail(id, &failure),
+            Then::LookElsewhere => self.look_elsewhere(id),
             Then::Send { mint } => {
                 if mint {
                     let upstream = self.own_id();

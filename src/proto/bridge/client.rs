@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 
+use super::tools::Verdict;
 use super::{Bridge, Own, Parked, Phase, Purpose};
-use crate::proto::failure::{Executed, protocol_error};
-use crate::proto::failure::{Failure, INVALID_REQUEST, Kind as FailureKind, PARSE_ERROR};
+use crate::proto::failure::{Executed, Failure, INVALID_REQUEST, PARSE_ERROR, protocol_error};
 use crate::proto::ledger::{Entry, Place};
 use crate::proto::message::{Id, Kind, Malformed, Message, Parsed, member, salvage_id};
 use crate::proto::{Level, limits, text};
@@ -135,14 +135,19 @@ impl Bridge {
             )
         });
         if message.method() == "tools/call" {
-            let name: String = message.param("name").unwrap_or_default();
-            if let Some(refusal) = self.settings.filter.refusal(&name) {
-                let name = text::sanitize(&name, 100);
-                let reason = refusal.flag();
-                let text = format!("tool \"{name}\" is not available here: {reason}");
-                let failure = Failure::new(FailureKind::ToolNotAvailable, Executed::No, text);
-                self.answer(batch, failure.answer(&id));
-                return;
+            match self.judge_call(&message) {
+                Verdict::Allowed => {}
+                Verdict::Unlisted(_)
+                    if !matches!(self.link.phase, Phase::Idle) && self.ledger.get(&id).is_none() =>
+                {
+                    self.ledger.enter(message, batch);
+                    self.await_tool_list(&id);
+                    return;
+                }
+                Verdict::Refused(failure) | Verdict::Unlisted(failure) => {
+                    self.answer(batch, failure.answer(&id));
+                    return;
+                }
             }
         }
         if self.ledger.get(&id).is_some() {
@@ -179,11 +184,7 @@ impl Bridge {
             );
             return;
         }
-        let modern = message
-            .params()
-            .and_then(|params| member(params, "_meta"))
-            .is_some_and(|meta| member(meta, MODERN_VERSION).is_some());
-        if modern || message.method() == "server/discover" {
+        if needs_no_handshake(&message) {
             self.ledger.enter(message, batch);
             self.send_call(id, false);
             return;
@@ -193,7 +194,7 @@ impl Bridge {
     }
 
     fn on_initialize(&mut self, message: Message, id: &Id, batch: Option<u64>) {
-        if matches!(self.link.phase, Phase::Handshaking(_)) {
+        if matches!(&self.link.phase, Phase::Handshaking(handshake) if handshake.is_for_client()) {
             let text = "another \"initialize\" is still being answered";
             self.answer(batch, protocol_error(Some(id), INVALID_REQUEST, text));
             return;
@@ -211,7 +212,9 @@ impl Bridge {
             "notifications/initialized" => match self.link.phase {
                 Phase::Open => self.send_initialized(&message),
                 Phase::Handshaking(_) => self.park_note(message),
-                Phase::Idle | Phase::Barrier(_) | Phase::Lost { .. } => {
+                // Reopening the session sends it.
+                Phase::Lost { .. } => self.client.initialized = true,
+                Phase::Idle | Phase::Barrier(_) => {
                     self.debug(|| "notifications/initialized without a session: dropped".into());
                 }
             },
@@ -327,14 +330,25 @@ impl Bridge {
         self.parked_bytes = 0;
         for parked in std::mem::take(&mut self.parked) {
             if let Parked::Request(id, _) = parked
-                && self
-                    .ledger
-                    .get(&id)
-                    .is_some_and(|entry| entry.place == Place::Parked)
+                && let Some(entry) = self.ledger.get(&id)
+                && entry.place == Place::Parked
             {
-                self.fail(&id, failure);
+                let executed = if entry.repeats == 0 {
+                    Executed::No
+                } else {
+                    Executed::Unknown
+                };
+                let failure = failure.clone();
+                self.fail(
+                    &id,
+                    &Failure {
+                        executed,
+                        ..failure
+                    },
+                );
             }
         }
+        self.tool_list_failed(failure);
     }
 
     fn settle_batch(&mut self, entry: &Entry, answer: Option<Bytes>) {
@@ -359,4 +373,13 @@ impl Bridge {
             self.start(Purpose::Own(id), request);
         }
     }
+}
+
+/// Whether a request stands for itself, as all do from the 2026-07-28 revision on.
+pub(super) fn needs_no_handshake(message: &Message) -> bool {
+    let modern = message
+        .params()
+        .and_then(|params| member(params, "_meta"))
+        .is_some_and(|meta| member(meta, MODERN_VERSION).is_some());
+    modern || message.method() == "server/discover"
 }

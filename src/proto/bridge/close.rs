@@ -12,8 +12,8 @@ pub(super) enum Closing {
     No,
     /// The client sends nothing more; open requests may still finish.
     Grace,
-    /// Only the end of the session is waited for.
-    Ending,
+    /// Only the end of the session is waited for; a signal asked for it, or something else.
+    Ending { signalled: bool },
 }
 
 impl Bridge {
@@ -26,8 +26,12 @@ impl Bridge {
     }
 
     pub(super) fn on_stop(&mut self, reason: StopReason) {
-        if self.closing == Closing::Ending {
-            self.exit();
+        let signalled = reason == StopReason::Signal;
+        if let Closing::Ending { signalled: before } = &mut self.closing {
+            // A parent that dies and the pipes it takes with it are no second request.
+            if std::mem::replace(before, *before || signalled) && signalled {
+                self.exit();
+            }
             return;
         }
         let text = match reason {
@@ -37,6 +41,7 @@ impl Bridge {
         };
         self.say(Level::Info, format!("Shutting down: {text}"));
         self.finish(reason != StopReason::OutputClosed);
+        self.closing = Closing::Ending { signalled };
     }
 
     pub(super) fn on_grace_over(&mut self) {
@@ -47,20 +52,27 @@ impl Bridge {
 
     /// After the client closed its end: ends as soon as nothing is open.
     pub(super) fn check_closing(&mut self) {
-        if self.closing == Closing::Grace && self.ledger.is_empty() && self.outbox.is_empty() {
+        let idle = self.ledger.is_empty()
+            && self.parked.is_empty()
+            && self.outbox.is_empty()
+            && !matches!(self.link.phase, Phase::Barrier(_));
+        if self.closing == Closing::Grace && idle {
             self.finish(true);
         }
     }
 
-    pub(super) fn is_ending(&self) -> bool {
-        self.closing == Closing::Ending
+    /// Whether nothing but the end of the session is waited for.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.closing, Closing::Ending { .. })
     }
 
     fn finish(&mut self, answer: bool) {
-        self.closing = Closing::Ending;
+        self.closing = Closing::Ending { signalled: false };
         if answer {
             let text = "the bridge was ended before the server answered";
             let failure = Failure::new(Kind::Shutdown, Executed::Unknown, text);
+            self.fail_parked(&failure);
             for id in self.ledger.select(|_| true) {
                 self.fail(&id, &failure);
             }
@@ -68,6 +80,9 @@ impl Bridge {
         let tickets: Vec<_> = self.exchanges.keys().copied().collect();
         for ticket in tickets {
             self.cancel_exchange(ticket);
+        }
+        if let Phase::Handshaking(handshake) = &mut self.link.phase {
+            self.link.session = handshake.session.take();
         }
         let delete = self.delete_request();
         self.link.phase = Phase::Idle;
@@ -82,7 +97,7 @@ impl Bridge {
     }
 
     pub(super) fn exit(&mut self) {
-        self.closing = Closing::Ending;
+        self.closing = Closing::Ending { signalled: true };
         self.timers.clear();
         self.out.push(Output::Exit);
     }

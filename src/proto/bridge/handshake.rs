@@ -1,43 +1,45 @@
 //! First contact and reopening: `initialize` until it is answered.
 //!
-//! In: which transport to try, what to do about each answer to `initialize`, time limits, giving
-//! up. Out: the stream of HTTP+SSE (`stream`), what follows success (`opening`).
+//! In: making an attempt, and what each answer to `initialize` means. Out: another attempt or none
+//! (`attempts`), the stream of HTTP+SSE (`stream`), what follows success (`opening`).
 
 use std::sync::Arc;
 
 use http::HeaderValue;
 use url::Url;
 
-use super::{Bridge, Exchange, Own, Phase, Purpose, Timer};
+use super::{Bridge, Exchange, Own, Phase, Purpose, Timer, TimerKey};
 use crate::proto::classify::{self, Content};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
 use crate::proto::transport::{self, Transport};
-use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, TroubleKind, limits, text};
+use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, limits, text};
 
 /// One attempt to get an `initialize` answered, over one transport or both.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    serial: u64,
+    pub(super) serial: u64,
+    /// The timer of the next try.
+    pub(super) retry: Option<TimerKey>,
     pub(super) why: Why,
     /// What is sent.
-    initialize: Message,
+    pub(super) initialize: Message,
     /// What is being tried.
     pub(super) transport: Transport,
     /// What may be tried after it.
-    other: Option<Transport>,
+    pub(super) other: Option<Transport>,
     /// What Streamable HTTP said, to be reported if HTTP+SSE is not spoken either.
-    http_outcome: Option<Outcome>,
+    pub(super) http_outcome: Option<Outcome>,
     pub(super) ticket: Option<Ticket>,
-    status: Option<u16>,
+    pub(super) status: Option<u16>,
     pub(super) session: Option<HeaderValue>,
     pub(super) moved_to: Option<Arc<Url>>,
-    busy: usize,
-    unreachable: usize,
-    repeated: bool,
-    other_version: bool,
-    refreshed: bool,
+    pub(super) busy: usize,
+    pub(super) unreachable: usize,
+    pub(super) repeated: bool,
+    pub(super) other_version: bool,
+    pub(super) refreshed: bool,
 }
 
 #[derive(Debug)]
@@ -55,14 +57,29 @@ pub(super) enum Outcome {
     Refused(Message),
 }
 
+impl Handshake {
+    /// Whether the client itself asked for it.
+    pub(super) fn is_for_client(&self) -> bool {
+        matches!(self.why, Why::Client(_))
+    }
+}
+
 impl Bridge {
     /// Forwards the client's own `initialize`.
     pub(super) fn first_handshake(&mut self, id: &Id) {
         let Some(initialize) = self.client.initialize.clone() else {
             return;
         };
-        if matches!(self.link.phase, Phase::Open | Phase::Barrier(_)) {
-            self.drop_session();
+        match &self.link.phase {
+            Phase::Open | Phase::Barrier(_) => self.drop_session(),
+            Phase::Handshaking(reopening) => {
+                let ticket = reopening.ticket;
+                self.own.retain(|_, own| *own != Own::Initialize);
+                if let Some(ticket) = ticket {
+                    self.cancel_exchange(ticket);
+                }
+            }
+            Phase::Idle | Phase::Lost { .. } => {}
         }
         self.begin(Why::Client(id.clone()), initialize);
     }
@@ -87,6 +104,7 @@ impl Bridge {
         let decided = self.link.transport;
         let handshake = Handshake {
             serial,
+            retry: None,
             why,
             initialize,
             transport: decided.unwrap_or(self.settings.strategy.first()),
@@ -107,6 +125,8 @@ impl Bridge {
             refreshed: false,
         };
         self.link.generation += 1;
+        self.link.recoveries.in_use = false;
+        self.initialize_resume = None;
         self.link.session = None;
         self.link.version = None;
         self.link.phase = Phase::Handshaking(Box::new(handshake));
@@ -116,10 +136,14 @@ impl Bridge {
         self.contact();
     }
 
-    fn announce(&mut self, strategy: &str) {
+    pub(super) fn announce(&mut self, strategy: &str) {
         let url = text::public_url(&self.link.base);
-        self.say(Level::Info, format!("Connecting to remote server: {url}"));
-        self.say(Level::Info, format!("Using transport strategy: {strategy}"));
+        let level = match &self.link.phase {
+            Phase::Handshaking(handshake) if !handshake.is_for_client() => Level::Debug,
+            _ => Level::Info,
+        };
+        self.say(level, format!("Connecting to remote server: {url}"));
+        self.say(level, format!("Using transport strategy: {strategy}"));
     }
 
     pub(super) fn handshake(&mut self) -> Option<&mut Handshake> {
@@ -141,6 +165,13 @@ impl Bridge {
             return;
         };
         let transport = handshake.transport;
+        let (retry, ticket) = (handshake.retry.take(), handshake.ticket.take());
+        if let Some(retry) = retry {
+            self.timers.remove(&retry);
+        }
+        if let Some(ticket) = ticket {
+            self.cancel_exchange(ticket);
+        }
         match transport {
             Transport::StreamableHttp => {
                 self.link.endpoint = Arc::clone(&self.link.base);
@@ -217,15 +248,19 @@ impl Bridge {
         if self.is_current(ticket)
             && let Some(exchange) = self.exchanges.remove(&ticket)
         {
+            if exchange.resumes {
+                self.exchanges.insert(ticket, exchange);
+                return;
+            }
             self.note_initialize_head(&exchange, head);
             self.exchanges.insert(ticket, exchange);
         }
     }
 
     pub(super) fn on_initialize_ended(&mut self, exchange: &Exchange, ending: &Ending) {
-        let Some(handshake) = self.handshake() else {
+        if self.handshake().is_none() {
             return;
-        };
+        }
         if let Ending::TooLarge(text) | Ending::Silent(text) = ending {
             let failure = Failure::new(Kind::LimitExceeded, Executed::Unknown, text.clone());
             self.conclude(Outcome::Fail(failure));
@@ -233,11 +268,10 @@ impl Bridge {
         }
         match &exchange.last_event {
             Some(_) if exchange.fruitless < limits::RESUMPTIONS => {
-                let serial = handshake.serial;
                 let wait =
                     retry::stream_wait(exchange.retry_ms, exchange.fruitless, &mut self.jitter);
                 self.initialize_resume = exchange.resume();
-                self.after(wait, Timer::HandshakeRetry(serial));
+                self.retry_handshake(wait);
             }
             _ => self.repeat_initialize("the stream ended"),
         }
@@ -332,7 +366,7 @@ impl Bridge {
             && !handshake.refreshed
         {
             handshake.refreshed = true;
-            self.refresh_headers();
+            self.refresh_headers(self.headers_run);
             return;
         }
         let failure = self.unauthorized(head, body);
@@ -348,220 +382,6 @@ impl Bridge {
             self.contact();
         }
     }
-
-    pub(super) fn initialize_busy(&mut self, head: &Head, body: &Body) {
-        let failure = Failure::new(
-            Kind::HttpStatus,
-            Executed::No,
-            format!("{}; try again later", classify::describe(head, body)),
-        )
-        .with_status(head.status);
-        let Some(handshake) = self.handshake() else {
-            return;
-        };
-        let serial = handshake.serial;
-        let asked = head.headers.contains_key("retry-after");
-        let wait = match (retry::retry_after(head), retry::BUSY.get(handshake.busy)) {
-            (Some(wait), Some(_)) => wait,
-            (None, Some(wait)) if !asked => *wait,
-            _ => {
-                self.conclude(Outcome::Fail(failure));
-                return;
-            }
-        };
-        handshake.busy += 1;
-        let status = head.status;
-        self.say(
-            Level::Info,
-            format!(
-                "the server is busy (HTTP {status}); trying again in {} ms",
-                wait.as_millis()
-            ),
-        );
-        self.after(wait, Timer::HandshakeRetry(serial));
-    }
-
-    pub(super) fn handshake_trouble(&mut self, trouble: &Trouble) {
-        let failure = failure_of(trouble);
-        let Some(handshake) = self.handshake() else {
-            return;
-        };
-        let serial = handshake.serial;
-        let again = matches!(trouble.kind, TroubleKind::Connect | TroubleKind::Broken);
-        match retry::UNREACHABLE.get(handshake.unreachable) {
-            Some(&wait) if again => {
-                handshake.unreachable += 1;
-                let first = handshake.unreachable == 1;
-                let text = format!("{}; trying again in {} s", trouble.text, wait.as_secs());
-                self.say(if first { Level::Warn } else { Level::Info }, text);
-                self.after(wait, Timer::HandshakeRetry(serial));
-            }
-            _ => self.conclude(Outcome::Fail(failure)),
-        }
-    }
-
-    /// Sends `initialize` once more after a stream that brought no answer.
-    pub(super) fn repeat_initialize(&mut self, what: &str) {
-        let Some(handshake) = self.handshake() else {
-            return;
-        };
-        if handshake.repeated {
-            let text = format!(
-                "{}: {what} before \"initialize\" was answered; is this an MCP server?",
-                text::public_url(&self.link.base)
-            );
-            let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
-            self.conclude(Outcome::Fail(failure));
-            return;
-        }
-        handshake.repeated = true;
-        self.contact();
-    }
-
-    pub(super) fn try_other_or(&mut self, outcome: Outcome) {
-        let Some(handshake) = self.handshake() else {
-            return;
-        };
-        let Some(other) = handshake.other.take() else {
-            self.conclude(outcome);
-            return;
-        };
-        let (verb, status) = match handshake.transport {
-            Transport::StreamableHttp => ("POSTing to endpoint", handshake.status),
-            Transport::Sse => ("opening the event stream", None),
-        };
-        let status = match (&outcome, status) {
-            (Outcome::Fail(failure), _) if failure.status.is_some() => failure.status,
-            (_, status) => status,
-        };
-        if handshake.transport == Transport::StreamableHttp {
-            handshake.http_outcome = Some(outcome);
-        }
-        handshake.transport = other;
-        handshake.ticket = None;
-        handshake.repeated = false;
-        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
-        self.say(Level::Info, format!("Received error: Error {verb}{status}"));
-        self.say(
-            Level::Info,
-            "Recursively reconnecting for reason: falling-back-to-alternate-transport",
-        );
-        self.announce(match other {
-            Transport::StreamableHttp => "http-only",
-            Transport::Sse => "sse-only",
-        });
-        self.contact();
-    }
-
-    /// Gives up: the client's `initialize` and everything that waited get their error.
-    pub(super) fn conclude(&mut self, outcome: Outcome) {
-        let phase = std::mem::replace(&mut self.link.phase, Phase::Idle);
-        let Phase::Handshaking(handshake) = phase else {
-            self.link.phase = phase;
-            return;
-        };
-        if let Some(ticket) = handshake.ticket {
-            self.cancel_exchange(ticket);
-        }
-        self.drop_sse();
-        self.own.retain(|_, own| *own != Own::Initialize);
-        let outcome = handshake.http_outcome.unwrap_or(outcome);
-        let failure = match &outcome {
-            Outcome::Fail(failure) => failure.clone(),
-            Outcome::Refused(message) => {
-                let reason = message
-                    .error()
-                    .and_then(|error| member(error, "message"))
-                    .and_then(|raw| serde_json::from_str::<String>(raw).ok())
-                    .unwrap_or_default();
-                let reason = text::sanitize(&reason, limits::QUOTED_CHARS);
-                let text = format!("the server refused \"initialize\": {reason}");
-                Failure::new(Kind::Connect, Executed::No, text)
-            }
-        };
-        match handshake.why {
-            Why::Client(id) => {
-                match outcome {
-                    Outcome::Fail(failure) => self.fail(&id, &failure),
-                    Outcome::Refused(message) => {
-                        self.say(Level::Error, failure.text.clone());
-                        let token = self.ledger.get(&id).and_then(|entry| entry.message.id());
-                        let answer = message.with_id(token.unwrap_or(&id));
-                        self.respond(&id, answer);
-                    }
-                }
-                self.fail_parked(&failure);
-            }
-            Why::Reopen => self.reopening_failed(&failure),
-        }
-    }
-
-    pub(super) fn on_handshake_limit(&mut self, serial: u64) {
-        if self
-            .handshake()
-            .is_some_and(|handshake| handshake.serial == serial)
-        {
-            let text = format!(
-                "{} did not answer \"initialize\" within 60 s; is it an MCP server?",
-                text::public_url(&self.link.base)
-            );
-            self.conclude(Outcome::Fail(Failure::new(
-                Kind::Timeout,
-                Executed::Unknown,
-                text,
-            )));
-        }
-    }
-
-    pub(super) fn on_handshake_retry(&mut self, serial: u64) {
-        if self
-            .handshake()
-            .is_none_or(|handshake| handshake.serial != serial)
-        {
-            return;
-        }
-        match self.initialize_resume.take() {
-            None => self.contact(),
-            Some(resume) => {
-                let session = self
-                    .handshake()
-                    .and_then(|handshake| handshake.session.clone());
-                let mut request =
-                    self.get(&Arc::clone(&self.link.endpoint), Some(&resume.last_event));
-                if let Some(session) = session {
-                    request
-                        .headers
-                        .push((crate::proto::headers::SESSION_ID, session));
-                }
-                let ticket = self.start_resumed(Purpose::Initialize, request, resume);
-                if let Some(handshake) = self.handshake() {
-                    handshake.ticket = Some(ticket);
-                }
-            }
-        }
-    }
-}
-
-/// What a failed exchange means for the request it carried.
-pub(super) fn failure_of(trouble: &Trouble) -> Failure {
-    let kind = match trouble.kind {
-        TroubleKind::Timeout => Kind::Timeout,
-        TroubleKind::Redirect => Kind::RedirectRefused,
-        TroubleKind::Encoding => Kind::NotMcp,
-        TroubleKind::TooLarge => Kind::LimitExceeded,
-        TroubleKind::Broken => Kind::StreamEnded,
-        TroubleKind::Connect
-        | TroubleKind::Dns
-        | TroubleKind::Tls
-        | TroubleKind::Proxy
-        | TroubleKind::Internal => Kind::Connect,
-    };
-    let executed = if trouble.sent {
-        Executed::Unknown
-    } else {
-        Executed::No
-    };
-    Failure::new(kind, executed, trouble.text.clone())
 }
 
 /// The newest legacy revision that an error offers in `data.supported` (MCP 2025-11-25, Lifecycle,

@@ -13,7 +13,7 @@ use crate::proto::classify;
 use crate::proto::ledger::Place;
 use crate::proto::retry;
 use crate::proto::transport::Transport;
-use crate::proto::{Ending, Head, Level, Ticket};
+use crate::proto::{Body, Ending, Head, Level, Ticket, limits};
 
 /// Waits before a stream that the server believes open (409) is asked for again.
 const TAKEN: [Duration; 3] = [
@@ -32,6 +32,10 @@ pub(super) struct Listen {
     last_event: Option<HeaderValue>,
     failures: u32,
     taken: usize,
+    /// The server has opened it once in this session.
+    was_open: bool,
+    /// The header commands ran again for it.
+    refreshed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,11 +94,30 @@ impl Bridge {
     pub(super) fn on_listen_open(&mut self, ticket: Ticket) {
         self.link.listen.state = State::Open(ticket);
         self.link.listen.taken = 0;
+        self.link.listen.was_open = true;
+        self.link.listen.refreshed = false;
         self.debug(|| "the server's stream is open".into());
     }
 
-    pub(super) fn on_listen_refused(&mut self, head: &Head) {
+    pub(super) fn on_listen_refused(&mut self, exchange: &Exchange, head: &Head, body: &Body) {
         let status = head.status;
+        if self.link.listen.was_open
+            && classify::session_is_named_lost(head, &body.bytes)
+            && self.lose_session(exchange.generation)
+        {
+            return;
+        }
+        if status == 401
+            && self.settings.has_header_commands
+            && !std::mem::replace(&mut self.link.listen.refreshed, true)
+        {
+            self.link.listen.state = State::Resting;
+            self.refresh_headers(exchange.headers_run);
+            if !self.refreshing {
+                self.open_listen();
+            }
+            return;
+        }
         if status == 409
             && let Some(&wait) = TAKEN.get(self.link.listen.taken)
         {
@@ -105,7 +128,15 @@ impl Bridge {
             return self.listen_failed();
         }
         self.link.listen.state = State::Off;
+        self.lose_elsewhere();
         self.debug(|| format!("the server offers no stream of its own (HTTP {status})"));
+    }
+
+    /// The header commands ran again: the stream that a 401 refused is asked for once more.
+    pub(super) fn listen_refreshed(&mut self) {
+        if self.link.listen.refreshed && self.link.listen.state == State::Resting {
+            self.open_listen();
+        }
     }
 
     pub(super) fn on_listen_failed(&mut self) {
@@ -145,6 +176,10 @@ impl Bridge {
     fn listen_failed(&mut self) {
         let failures = self.link.listen.failures;
         self.link.listen.failures = failures.saturating_add(1);
+        if failures + 1 >= limits::RESUMPTIONS {
+            // Requests whose answer was to come there are not kept waiting for ever.
+            self.lose_elsewhere();
+        }
         let wait = retry::stream_wait(None, failures, &mut self.jitter);
         if failures.is_multiple_of(10) {
             self.debug(|| {
@@ -174,8 +209,11 @@ impl Bridge {
     }
 
     pub(super) fn on_ping_timer(&mut self) {
-        let waiting = self.own.values().any(|own| *own == Own::Ping);
-        if matches!(self.link.phase, Phase::Open) && !waiting {
+        let on_its_way = self.exchanges.values().any(|exchange| {
+            matches!(&exchange.purpose, Purpose::Own(id) if self.own.get(id) == Some(&Own::Ping))
+        });
+        if matches!(self.link.phase, Phase::Open) && !on_its_way {
+            self.own.retain(|_, own| *own != Own::Ping);
             self.send_own("ping", None, Own::Ping);
         }
         self.start_pinging();

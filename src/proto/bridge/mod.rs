@@ -9,10 +9,13 @@
 //! ```
 //!
 //! One file for each thing that can happen: `client` (a line came in), `handshake` (first contact
-//! and reopening), `opening` (it succeeded), `calls` (answers to requests), `outbox` (notifications and responses on their
-//! way out), `listen` (the server's own stream), `remote` (a message came from the server),
-//! `recover` (a session was lost), `close` (the end). This file holds what they share.
+//! and reopening), `attempts` (trying again), `opening` (it succeeded), `calls` (answers to
+//! requests), `outbox` (notifications and responses on their way out), `tools` (which may be
+//! called), `listen` (the server's own stream), `remote` (a message came from the server),
+//! `recover` (a session was lost), `close` (the end), `trace` (the debug log). This file holds what
+//! they share.
 
+mod attempts;
 mod calls;
 mod client;
 mod close;
@@ -23,6 +26,8 @@ mod outbox;
 mod recover;
 mod remote;
 mod stream;
+mod tools;
+mod trace;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +43,7 @@ use self::listen::Listen;
 use self::outbox::Outbox;
 use self::recover::Recoveries;
 use self::remote::Questions;
+use self::tools::Listing;
 use super::failure::Failure;
 use super::filter::Filter;
 use super::ledger::{Ledger, Place};
@@ -45,8 +51,7 @@ use super::message::{Id, Message};
 use super::retry::Jitter;
 use super::transport::{Strategy, Transport};
 use super::{
-    Body, Ending, Head, Input, Level, Output, Request, Ticket, Trouble, Verb, headers, json,
-    limits, text,
+    Body, Ending, Head, Input, Level, Output, Request, Ticket, Trouble, Verb, headers, json, limits,
 };
 
 /// What the bridge is told once, at the start.
@@ -93,6 +98,7 @@ pub struct Bridge {
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     outbox: Outbox,
+    listing: Listing,
     timers: BTreeMap<TimerKey, Timer>,
     closing: Closing,
     /// A broken stream on which the answer to `initialize` may still come.
@@ -100,6 +106,8 @@ pub struct Bridge {
     serial: u64,
     jitter: Jitter,
     refreshing: bool,
+    /// How often the header commands ran again.
+    headers_run: u32,
     said: HashSet<&'static str>,
 }
 
@@ -162,7 +170,10 @@ enum Phase {
 #[derive(Debug)]
 enum Barrier {
     Initialized {
+        note: Message,
         reopened: bool,
+        /// How often it was sent.
+        tries: u32,
     },
     /// Requests that restore what a lost session knew: method and parameters of those to come.
     Restoring(VecDeque<(&'static str, String)>),
@@ -173,6 +184,8 @@ enum Barrier {
 struct Exchange {
     purpose: Purpose,
     generation: u32,
+    /// The run of the header commands that made its headers.
+    headers_run: u32,
     /// Sent within a session, so that "session not found" may be true.
     in_session: bool,
     /// A GET that continues a broken stream.
@@ -183,7 +196,7 @@ struct Exchange {
     moved_to: Option<Arc<Url>>,
     last_event: Option<HeaderValue>,
     retry_ms: Option<u64>,
-    /// Resumptions in a row that brought no message.
+    /// Resumptions in a row that brought neither a message nor a new event id.
     fruitless: u32,
     /// When it or its stream began.
     since: Instant,
@@ -223,6 +236,8 @@ enum Own {
     Initialize,
     Ping,
     Restore,
+    /// A page of the list of tools.
+    Tools,
 }
 
 /// A message of the client that waits for the link.
@@ -241,6 +256,7 @@ enum Timer {
     Grace,
     HandshakeLimit(u64),
     HandshakeRetry(u64),
+    Initialized(u32),
     Linger(Ticket),
     Listen(u32),
     OutboxRested,
@@ -249,6 +265,7 @@ enum Timer {
     Restored(u32),
     Shutdown,
     Sse(u32),
+    ToolList(u64),
 }
 
 /// What happens to a waiting request when its timer fires.
@@ -258,6 +275,8 @@ enum Then {
     Send { mint: bool },
     /// Continue its stream.
     Resume(Resume),
+    /// Wait for its answer on the server's own stream, or give up if there is none.
+    LookElsewhere,
     /// Answer it with this.
     Fail(Failure),
 }
@@ -302,12 +321,14 @@ impl Bridge {
             parked: VecDeque::new(),
             parked_bytes: 0,
             outbox: Outbox::default(),
+            listing: Listing::default(),
             timers: BTreeMap::new(),
             closing: Closing::No,
             initialize_resume: None,
             serial: 0,
             jitter,
             refreshing: false,
+            headers_run: 0,
             said: HashSet::new(),
         }
     }
@@ -346,7 +367,7 @@ impl Bridge {
     /// already wait for the server.
     #[must_use]
     pub fn wants_lines(&self) -> bool {
-        self.parked_bytes + self.outbox.bytes() < limits::PARKED
+        self.parked_bytes + self.outbox.bytes() + self.listing.bytes() < limits::PARKED
     }
 
     fn on_answer(&mut self, ticket: Ticket, head: &Head, body: &Body) {
@@ -354,13 +375,14 @@ impl Bridge {
             return;
         };
         exchange.note_head(head);
+        self.trace_answer(ticket, head.status, body.bytes.len());
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_answer(ticket, &id, exchange, head, body),
             Purpose::Initialize => self.on_initialize_answer(ticket, exchange, head, body),
             Purpose::Sse => self.on_sse_refused(head, body),
             Purpose::Initialized => self.on_initialized_answer(ticket, exchange, head, body),
             Purpose::Post => self.on_post_answer(ticket, exchange, head, body),
-            Purpose::Listen => self.on_listen_refused(head),
+            Purpose::Listen => self.on_listen_refused(&exchange, head, body),
             Purpose::Own(id) => self.on_own_answer(ticket, &id, exchange, head, body),
             Purpose::Delete => self.exit(),
             Purpose::Abandoned | Purpose::Drain => {}
@@ -369,6 +391,7 @@ impl Bridge {
 
     fn on_streaming(&mut self, ticket: Ticket, head: &Head) {
         let now = self.now;
+        self.trace_stream(ticket, head.status);
         let Some(exchange) = self.exchanges.get_mut(&ticket) else {
             return;
         };
@@ -378,7 +401,7 @@ impl Bridge {
         match exchange.purpose {
             Purpose::Abandoned | Purpose::Delete => self.cancel_exchange(ticket),
             Purpose::Post => self.on_post_streams(ticket),
-            Purpose::Initialized => self.on_initialized_streams(ticket),
+            Purpose::Initialized => self.on_initialized_taken(ticket),
             Purpose::Listen => self.on_listen_open(ticket),
             Purpose::Sse => self.on_sse_streams(ticket, head),
             Purpose::Initialize => self.on_initialize_streams(ticket, head),
@@ -390,6 +413,7 @@ impl Bridge {
         let Some(exchange) = self.take_exchange(ticket) else {
             return;
         };
+        self.trace_end(ticket, ending);
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_ended(&id, &exchange, ticket, ending),
             Purpose::Initialize => self.on_initialize_ended(&exchange, ending),
@@ -405,12 +429,12 @@ impl Bridge {
         let Some(exchange) = self.take_exchange(ticket) else {
             return;
         };
-        self.debug(|| format!("exchange {}: {}", ticket.0, trouble.text));
+        self.trace(ticket, || trouble.text.clone());
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_failed(&id, &exchange, trouble),
             Purpose::Initialize => self.on_initialize_failed(trouble),
             Purpose::Sse => self.on_sse_failed(trouble),
-            Purpose::Initialized => self.barrier_passed(),
+            Purpose::Initialized => self.on_initialized_failed(exchange.generation, trouble),
             Purpose::Post => self.on_post_failed(trouble),
             Purpose::Listen => self.on_listen_failed(),
             Purpose::Own(id) => self.on_own_lost(&id),
@@ -425,12 +449,13 @@ impl Bridge {
                 return;
             }
             match entry.remove() {
-                Timer::Accepted(ticket) => self.on_accept_timeout(ticket),
+                Timer::Accepted(ticket) => self.on_initialized_taken(ticket),
                 Timer::Call { id, wait, then } => self.on_call_timer(&id, wait, then),
                 Timer::Endpoint(ticket) => self.on_endpoint_timeout(ticket),
                 Timer::Grace => self.on_grace_over(),
                 Timer::HandshakeLimit(serial) => self.on_handshake_limit(serial),
                 Timer::HandshakeRetry(serial) => self.on_handshake_retry(serial),
+                Timer::Initialized(generation) => self.on_initialized_timer(generation),
                 Timer::Linger(ticket) => self.on_linger_over(ticket),
                 Timer::Listen(generation) => self.on_listen_timer(generation),
                 Timer::OutboxRested => self.on_outbox_rested(),
@@ -439,34 +464,40 @@ impl Bridge {
                 Timer::Restored(generation) => self.on_restore_timeout(generation),
                 Timer::Shutdown => self.exit(),
                 Timer::Sse(generation) => self.on_sse_timer(generation),
+                Timer::ToolList(serial) => self.on_tool_list_timeout(serial),
             }
         }
     }
 
     /// Sends what waits, as far as the link allows.
     fn pump(&mut self) {
-        while matches!(self.link.phase, Phase::Open)
+        while matches!(self.link.phase, Phase::Open | Phase::Idle)
             && !self.refreshing
             && self.calls_in_flight < limits::IN_FLIGHT
         {
+            let idle = matches!(self.link.phase, Phase::Idle);
             match self.parked.pop_front() {
                 None => break,
                 Some(Parked::Request(id, size)) => {
                     self.parked_bytes -= size;
-                    if self
-                        .ledger
-                        .get(&id)
-                        .is_some_and(|entry| entry.place == Place::Parked)
-                    {
-                        self.send_call(&id, false);
+                    let entry = self.ledger.get(&id);
+                    match entry.filter(|entry| entry.place == Place::Parked) {
+                        None => {}
+                        Some(entry) if idle && !client::needs_no_handshake(&entry.message) => {
+                            self.fail_without_session(&id);
+                        }
+                        Some(_) => self.send_call(&id, false),
                     }
                 }
                 Some(Parked::Note(note)) => {
-                    self.parked_bytes -= note.text().len();
-                    self.post_note(&note);
+                    self.parked_bytes -= note.text().len() + limits::PARKED_EACH;
+                    if !idle {
+                        self.post_note(&note);
+                    }
                 }
             }
         }
+        self.pump_tool_list();
         self.pump_outbox();
         self.check_closing();
     }
@@ -474,14 +505,14 @@ impl Bridge {
     fn park_request(&mut self, id: &Id) {
         if let Some(entry) = self.ledger.get_mut(id) {
             entry.place = Place::Parked;
-            let size = entry.message.text().len();
+            let size = entry.message.text().len() + limits::PARKED_EACH;
             self.parked_bytes += size;
             self.parked.push_back(Parked::Request(id.clone(), size));
         }
     }
 
     fn park_note(&mut self, note: Message) {
-        self.parked_bytes += note.text().len();
+        self.parked_bytes += note.text().len() + limits::PARKED_EACH;
         self.parked.push_back(Parked::Note(note));
     }
 
@@ -493,19 +524,12 @@ impl Bridge {
         if matches!(purpose, Purpose::Call(_)) {
             self.calls_in_flight += 1;
         }
-        self.debug(|| {
-            let url = text::public_url(&request.url);
-            let size = request.body.len();
-            format!(
-                "exchange {}: {} {url}, {size} bytes",
-                ticket.0,
-                request.verb.as_str()
-            )
-        });
+        self.trace_start(ticket, &purpose, &request);
         let in_session = self.link.session.is_some() || self.link.transport == Some(Transport::Sse);
         let exchange = Exchange {
             purpose,
             generation: self.link.generation,
+            headers_run: self.headers_run,
             in_session,
             resumes: false,
             streaming: false,
@@ -689,3 +713,6 @@ impl Exchange {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,18 @@
 //! (`recover`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use serde::Deserialize;
 
 use super::handshake::Why;
-use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
+use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer, outbox};
 use crate::proto::classify;
 use crate::proto::message::{Id, Message, member};
+use crate::proto::retry;
 use crate::proto::transport::Transport;
-use crate::proto::{Body, Head, Level, Ticket, limits, text};
+use crate::proto::{Body, Head, Level, Ticket, Trouble, limits, text};
 
 impl Bridge {
     /// `initialize` has its result: the connection stands.
@@ -24,6 +26,16 @@ impl Bridge {
             self.link.phase = phase;
             return;
         };
+        if let Some(ticket) = handshake.ticket {
+            self.repurpose(ticket, Purpose::Drain);
+            if self
+                .exchanges
+                .get(&ticket)
+                .is_some_and(|exchange| exchange.streaming)
+            {
+                self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
+            }
+        }
         let first_time = self.link.transport.is_none();
         self.link.transport = Some(handshake.transport);
         if handshake.transport == Transport::StreamableHttp {
@@ -108,10 +120,53 @@ impl Bridge {
     }
 
     pub(super) fn post_initialized(&mut self, message: &Message, reopened: bool) {
-        let request = self.post(message, message.text().clone());
+        let note = message.clone();
+        let tries = 0;
+        self.link.phase = Phase::Barrier(Barrier::Initialized {
+            note,
+            reopened,
+            tries,
+        });
+        self.try_initialized();
+    }
+
+    fn try_initialized(&mut self) {
+        let Phase::Barrier(Barrier::Initialized { note, tries, .. }) = &mut self.link.phase else {
+            return;
+        };
+        *tries += 1;
+        let note = note.clone();
+        let request = self.post(&note, note.text().clone());
         let ticket = self.start(Purpose::Initialized, request);
-        self.link.phase = Phase::Barrier(Barrier::Initialized { reopened });
         self.time_exchange(ticket, limits::ACCEPTED, Timer::Accepted(ticket));
+    }
+
+    /// It may not have reached the server: it is sent again a few times.
+    fn initialized_lost(&mut self, generation: u32, wait: Duration, why: &str) {
+        if generation != self.link.generation {
+            return;
+        }
+        if let Phase::Barrier(Barrier::Initialized { tries, .. }) = &self.link.phase
+            && *tries < outbox::TRIES
+        {
+            self.after(wait, Timer::Initialized(generation));
+            return;
+        }
+        self.say(
+            Level::Warn,
+            format!("notifications/initialized could not be delivered: {why}"),
+        );
+        self.barrier_passed(generation);
+    }
+
+    pub(super) fn on_initialized_failed(&mut self, generation: u32, trouble: &Trouble) {
+        self.initialized_lost(generation, retry::REPEAT, &trouble.text);
+    }
+
+    pub(super) fn on_initialized_timer(&mut self, generation: u32) {
+        if generation == self.link.generation {
+            self.try_initialized();
+        }
     }
 
     pub(super) fn on_initialized_answer(
@@ -122,37 +177,45 @@ impl Bridge {
         body: &Body,
     ) {
         if !head.is_success() {
-            if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
-                self.lose_session(exchange.generation);
+            if exchange.in_session
+                && classify::session_is_lost(head, &body.bytes)
+                && self.lose_session(exchange.generation)
+            {
                 return;
             }
             let what = classify::describe(head, body);
+            if classify::is_transient(head.status) {
+                let wait = retry::retry_after(head).unwrap_or(retry::REPEAT);
+                return self.initialized_lost(exchange.generation, wait, &what);
+            }
             self.say(Level::Warn, format!("notifications/initialized: {what}"));
         }
+        let generation = exchange.generation;
         self.dispatch_body(ticket, exchange, body);
-        self.barrier_passed();
+        self.barrier_passed(generation);
     }
 
-    pub(super) fn on_initialized_streams(&mut self, ticket: Ticket) {
-        self.repurpose(ticket, Purpose::Drain);
-        self.barrier_passed();
-    }
-
-    pub(super) fn on_accept_timeout(&mut self, ticket: Ticket) {
-        let waits = self
-            .exchanges
-            .get(&ticket)
-            .is_some_and(|exchange| exchange.purpose == Purpose::Initialized);
-        if waits {
+    /// The server answers it with a stream, or takes its time: what waits goes out.
+    pub(super) fn on_initialized_taken(&mut self, ticket: Ticket) {
+        if let Some(exchange) = self.exchanges.get(&ticket)
+            && exchange.purpose == Purpose::Initialized
+        {
+            let generation = exchange.generation;
             self.repurpose(ticket, Purpose::Drain);
-            self.barrier_passed();
+            self.barrier_passed(generation);
         }
     }
 
-    pub(super) fn barrier_passed(&mut self) {
+    /// `notifications/initialized` of this session was accepted, or will not be.
+    pub(super) fn barrier_passed(&mut self, generation: u32) {
+        if generation != self.link.generation {
+            return;
+        }
         match self.link.phase {
-            Phase::Barrier(Barrier::Initialized { reopened: false }) => self.open_for_traffic(),
-            Phase::Barrier(Barrier::Initialized { reopened: true }) => self.restore_requests(),
+            Phase::Barrier(Barrier::Initialized {
+                reopened: false, ..
+            }) => self.open_for_traffic(),
+            Phase::Barrier(Barrier::Initialized { reopened: true, .. }) => self.restore_requests(),
             _ => {}
         }
     }

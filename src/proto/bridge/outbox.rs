@@ -15,7 +15,7 @@ use crate::proto::retry;
 use crate::proto::{Body, Head, Level, Ticket, Trouble, limits, text};
 
 /// Tries for one message.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 
 /// What waits to be sent. The front is on its way while `sending` is set.
 #[derive(Debug, Default)]
@@ -48,13 +48,13 @@ impl Outbox {
     }
 
     fn push(&mut self, post: Post) {
-        self.bytes += post.message.text().len();
+        self.bytes += post.message.text().len() + limits::PARKED_EACH;
         self.queue.push_back(post);
     }
 
     fn pop(&mut self) -> Option<Post> {
         let post = self.queue.pop_front()?;
-        self.bytes -= post.message.text().len();
+        self.bytes -= post.message.text().len() + limits::PARKED_EACH;
         self.sending = None;
         self.resting = false;
         Some(post)
@@ -102,6 +102,7 @@ impl Bridge {
     /// Sends the next one, once the one before it was accepted.
     pub(super) fn pump_outbox(&mut self) {
         while matches!(self.link.phase, Phase::Open)
+            && !self.refreshing
             && self.outbox.sending.is_none()
             && !self.outbox.resting
         {
@@ -134,11 +135,15 @@ impl Bridge {
         if self.outbox.sending != Some(ticket) {
             return;
         }
-        if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
-            let generation = exchange.generation;
+        if exchange.in_session
+            && classify::session_is_lost(head, &body.bytes)
+            && self.lose_session(exchange.generation)
+        {
             self.outbox.sending = None;
-            self.lose_session(generation);
             return;
+        }
+        if head.status == 401 && self.settings.has_header_commands && self.refresh_front() {
+            return self.refresh_headers(exchange.headers_run);
         }
         if classify::is_transient(head.status) {
             let wait = retry::retry_after(head).unwrap_or(retry::REPEAT);
@@ -196,6 +201,17 @@ impl Bridge {
         }
         self.outbox.resting = true;
         self.after(wait, Timer::OutboxRested);
+    }
+
+    /// Keeps the front to be sent again with new headers, unless it was tried before.
+    fn refresh_front(&mut self) -> bool {
+        let front = self.outbox.queue.front_mut();
+        let Some(front) = front.filter(|front| front.tries == 0) else {
+            return false;
+        };
+        front.tries = 1;
+        self.outbox.sending = None;
+        true
     }
 
     fn finish_front(&mut self) {

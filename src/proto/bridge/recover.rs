@@ -22,14 +22,16 @@ use crate::proto::{Body, Head, Level, Request, Ticket, Verb, limits, text};
 /// A server that could not be reached is not asked again before this, for the next request.
 const REST: Duration = Duration::from_secs(2);
 
-/// A request that found its session gone is sent again this often.
+/// A request that found even a fresh session gone is sent again this often.
 const RESENDS: u32 = 3;
 
-/// The reopenings of the last minute.
+/// The reopenings of the last minute that helped nobody.
 #[derive(Debug, Default)]
 pub(super) struct Recoveries {
     recent: VecDeque<Instant>,
     rest_until: Option<Instant>,
+    /// A request of the client was sent in the present session.
+    pub(super) in_use: bool,
     pub(super) sse_failures: u32,
 }
 
@@ -52,6 +54,18 @@ impl Recoveries {
         self.recent.push_back(now);
         true
     }
+
+    /// The stream of HTTP+SSE was tried for again and again: worth a line every tenth time.
+    pub(super) fn goes_on_for_long(&self) -> bool {
+        self.sse_failures > 1 && !self.sse_failures.is_multiple_of(10)
+    }
+
+    /// A request was answered, in the present session or in one that is lost by now: reopening
+    /// helps, however often the server forgets.
+    pub(super) fn helped(&mut self) {
+        self.recent.clear();
+        self.rest_until = None;
+    }
 }
 
 impl Bridge {
@@ -61,7 +75,7 @@ impl Bridge {
         let Some(entry) = self.ledger.get_mut(id) else {
             return;
         };
-        entry.sessions += 1;
+        entry.sessions += u32::from(entry.first_in_session);
         if entry.sessions > RESENDS {
             let what = classify::describe(head, body);
             let text = format!("{what}; the server loses every session at once");
@@ -69,40 +83,45 @@ impl Bridge {
             self.fail(id, &failure.with_status(head.status));
             return;
         }
+        if !self.lose_session(generation) {
+            let what = classify::describe(head, body);
+            let rest = limits::RECOVERY_REST.as_secs();
+            let text = format!(
+                "{what}; the server keeps losing its sessions, so a new one is not tried again for {rest} s"
+            );
+            let failure = Failure::new(Kind::SessionLost, Executed::No, text);
+            self.fail(id, &failure.with_status(head.status));
+            return;
+        }
         self.park_request(id);
-        self.lose_session(generation);
         if matches!(self.link.phase, Phase::Lost { .. }) {
             self.try_to_reopen();
         }
     }
 
-    /// The session of this generation is gone: reopens it, once for everybody.
-    pub(super) fn lose_session(&mut self, generation: u32) {
+    /// The session of this generation is gone: reopens it, once for everybody. `false` if that is
+    /// not done because it did not help several times; the refusal is then an ordinary one.
+    pub(super) fn lose_session(&mut self, generation: u32) -> bool {
         if generation != self.link.generation
             || !matches!(self.link.phase, Phase::Open | Phase::Barrier(_))
         {
-            return;
+            return true;
+        }
+        if !self.link.recoveries.allow(self.now) {
+            return false;
         }
         self.own.retain(|_, own| *own != Own::Restore);
         self.cancel_questions(|question| question.shared);
         self.drop_listen();
         self.drop_sse();
+        self.forget_tools();
         self.lose_elsewhere();
-        if self.link.recoveries.allow(self.now) {
-            self.say(
-                Level::Info,
-                "the server lost the session; opening a new one",
-            );
-            self.reopen();
-        } else {
-            let text = "the server keeps losing its sessions; trying again in 30 s";
-            let failure = Failure::new(Kind::SessionLost, Executed::No, text);
-            self.link.phase = Phase::Lost {
-                since: self.now,
-                failure: failure.clone(),
-            };
-            self.fail_parked(&failure);
-        }
+        self.say(
+            Level::Info,
+            "the server lost the session; opening a new one",
+        );
+        self.reopen();
+        true
     }
 
     /// Something waits for a session that could not be reopened: try again, but not at once.
@@ -110,15 +129,7 @@ impl Bridge {
         let Phase::Lost { since, failure } = &self.link.phase else {
             return;
         };
-        let resting =
-            self.now.saturating_duration_since(*since) < REST && failure.kind != Kind::StreamEnded;
-        if resting
-            || self
-                .link
-                .recoveries
-                .rest_until
-                .is_some_and(|until| self.now < until)
-        {
+        if self.now.saturating_duration_since(*since) < REST && failure.kind != Kind::StreamEnded {
             let failure = failure.clone();
             self.fail_parked(&failure);
             return;
@@ -135,7 +146,12 @@ impl Bridge {
             text,
             ..failure.clone()
         };
-        self.say(Level::Warn, failure.text.clone());
+        let level = if self.link.recoveries.goes_on_for_long() {
+            Level::Debug
+        } else {
+            Level::Warn
+        };
+        self.say(level, failure.text.clone());
         self.link.phase = Phase::Lost {
             since: self.now,
             failure: failure.clone(),
@@ -240,6 +256,18 @@ impl Bridge {
         );
     }
 
+    /// The request waited while its session went and the client's next `initialize` failed.
+    pub(super) fn fail_without_session(&mut self, id: &Id) {
+        let sent_again = self.ledger.get(id).is_some_and(|entry| entry.repeats > 0);
+        let executed = if sent_again {
+            Executed::Unknown
+        } else {
+            Executed::No
+        };
+        let text = "the session it was meant for is gone; send \"initialize\" again";
+        self.fail(id, &Failure::new(Kind::SessionLost, executed, text));
+    }
+
     pub(super) fn lose_elsewhere(&mut self) {
         for id in self.ledger.select(|entry| entry.place == Place::Elsewhere) {
             self.request_lost(&id);
@@ -256,31 +284,48 @@ impl Bridge {
         head: &Head,
         body: &Body,
     ) {
-        if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
-            self.own.remove(id);
-            self.lose_session(exchange.generation);
+        if exchange.in_session
+            && classify::session_is_lost(head, &body.bytes)
+            && self.lose_session(exchange.generation)
+        {
+            if self.own.remove(id) == Some(Own::Tools) {
+                self.forget_tools();
+            }
             return;
         }
         if !head.is_success() {
             let what = classify::describe(head, body);
             self.debug(|| format!("a request of the bridge itself: {what}"));
-            self.on_own_lost(id);
+            if self.own.get(id) == Some(&Own::Tools) {
+                self.own.remove(id);
+                self.on_tool_list_refused(head, body, exchange.headers_run);
+            } else {
+                self.on_own_lost(id);
+            }
             return;
         }
+        let answered_here =
+            self.link.transport == Some(Transport::StreamableHttp) && head.status != 202;
         self.dispatch_body(ticket, exchange, body);
+        if answered_here {
+            self.on_own_lost(id);
+        }
     }
 
     pub(super) fn on_own_response(&mut self, id: &Id, message: &Message) {
         match self.own.remove(id) {
             Some(Own::Initialize) => self.on_initialize_response(message),
             Some(Own::Restore) => self.restore_next(),
+            Some(Own::Tools) => self.on_tool_list(message),
             Some(Own::Ping) | None => {}
         }
     }
 
     pub(super) fn on_own_lost(&mut self, id: &Id) {
-        if self.own.remove(id) == Some(Own::Restore) {
-            self.restore_next();
+        match self.own.remove(id) {
+            Some(Own::Restore) => self.restore_next(),
+            Some(Own::Tools) => self.on_tool_list_lost(),
+            Some(Own::Initialize | Own::Ping) | None => {}
         }
     }
 
@@ -291,8 +336,10 @@ impl Bridge {
         if let Some(request) = self.delete_request() {
             self.start(Purpose::Abandoned, request);
         }
+        self.cancel_questions(|_| true);
         self.drop_listen();
         self.drop_sse();
+        self.forget_tools();
         self.lose_elsewhere();
     }
 

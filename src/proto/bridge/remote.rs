@@ -3,7 +3,8 @@
 //! In: matching responses to requests, the server's own questions, the tool filter on lists. Out:
 //! what an answer's status means (`calls`, `outbox`, `handshake`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -20,6 +21,8 @@ use crate::proto::{Level, Ticket, limits, text};
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     open: HashMap<Id, Question>,
+    /// When it was last looked for those that nobody waits for.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,11 @@ impl Bridge {
                 return;
             };
             if let Some(id) = &event.id {
-                exchange.last_event = HeaderValue::from_str(id).ok();
+                let id = HeaderValue::from_str(id).ok().filter(|id| !id.is_empty());
+                if id != exchange.last_event {
+                    exchange.fruitless = 0;
+                }
+                exchange.last_event = id;
             }
             if event.retry.is_some() {
                 exchange.retry_ms = event.retry;
@@ -153,6 +160,7 @@ impl Bridge {
             }
             return;
         }
+        self.link.recoveries.helped();
         self.debug(|| {
             format!(
                 "server → response to {method} {}",
@@ -173,13 +181,7 @@ impl Bridge {
         }
         if let Place::Exchange(ticket) = place {
             self.repurpose(ticket, Purpose::Drain);
-            if self
-                .exchanges
-                .get(&ticket)
-                .is_some_and(|exchange| exchange.streaming)
-            {
-                self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
-            }
+            self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
         }
     }
 
@@ -239,6 +241,16 @@ impl Bridge {
         let Some(id) = message.id().cloned() else {
             return;
         };
+        if id.token().len() > limits::QUESTION_ID {
+            self.say_once("question-id", Level::Warn, || {
+                format!(
+                    "the server sent a request with an id above {} bytes; dropped",
+                    limits::QUESTION_ID
+                )
+            });
+            return;
+        }
+        self.sweep_questions();
         if self.questions.open.len() >= limits::QUESTIONS {
             self.say_once("questions", Level::Warn, || {
                 format!(
@@ -265,6 +277,18 @@ impl Bridge {
         self.line_when_initialized(line, message.method() == "ping");
     }
 
+    /// When there are too many questions, those whose exchanges are over have to go first.
+    fn sweep_questions(&mut self) {
+        let rested = self.questions.swept.is_none_or(|swept| {
+            self.now.saturating_duration_since(swept) >= limits::QUESTIONS_SWEPT
+        });
+        if rested && self.questions.open.len() >= limits::QUESTIONS {
+            self.questions.swept = Some(self.now);
+            let open: HashSet<Ticket> = self.exchanges.keys().copied().collect();
+            self.cancel_questions(|question| !open.contains(&question.ticket));
+        }
+    }
+
     fn on_remote_notification(&mut self, message: &Message) {
         self.debug(|| format!("server → {}", text::sanitize(message.method(), 80)));
         match message.method() {
@@ -287,6 +311,10 @@ impl Bridge {
                     self.line_when_initialized(line, false);
                 }
             }
+            "notifications/tools/list_changed" => {
+                self.forget_tools();
+                self.line_when_initialized(message.text().clone(), false);
+            }
             "notifications/message" => self.line(message.text().clone()),
             _ => self.line_when_initialized(message.text().clone(), false),
         }
@@ -295,9 +323,11 @@ impl Bridge {
     /// Before `notifications/initialized` a client may be sent pings and log messages only (MCP
     /// 2025-11-25, Lifecycle, Initialization); the rest is held until then.
     fn line_when_initialized(&mut self, line: Bytes, always: bool) {
+        let held = &self.client.held;
+        let size = line.len() + held.iter().map(Bytes::len).sum::<usize>();
         if always || self.client.initialized || self.client.initialize.is_none() {
             self.line(line);
-        } else if self.client.held.len() < limits::HELD {
+        } else if held.len() < limits::HELD && size <= limits::HELD_BYTES {
             self.client.held.push(line);
         } else {
             self.say_once("held", Level::Warn, || {

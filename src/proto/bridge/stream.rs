@@ -59,10 +59,20 @@ impl Bridge {
             }
         };
         self.link.endpoint = endpoint;
+        if let Some(moved_to) = self
+            .exchanges
+            .get(&ticket)
+            .and_then(|exchange| exchange.moved_to.clone())
+        {
+            self.link.base = moved_to;
+        }
         let opening = self.handshake().is_some_and(|handshake| {
             handshake.transport == Transport::Sse && handshake.ticket.is_none()
         });
         if opening {
+            if let Some(handshake) = self.handshake() {
+                handshake.http_outcome = None;
+            }
             self.post_initialize();
         }
     }
@@ -97,9 +107,6 @@ impl Bridge {
             self.no_endpoint("the event stream ended before the \"endpoint\" event");
             return;
         }
-        if let Some(handshake) = self.handshake() {
-            handshake.ticket = None;
-        }
         self.repeat_initialize("the event stream ended");
     }
 
@@ -130,7 +137,8 @@ impl Bridge {
             failure,
         };
         self.cancel_questions(|_| true);
-        self.own.retain(|_, own| *own != Own::Restore);
+        self.own.retain(|_, own| *own == Own::Tools);
+        self.forget_tools();
         self.reopen_sse_later(exchange.retry_ms);
         self.lose_elsewhere();
         if !self.parked.is_empty() {
@@ -141,7 +149,12 @@ impl Bridge {
     pub(super) fn reopen_sse_later(&mut self, asked_ms: Option<u64>) {
         let failures = self.link.recoveries.sse_failures;
         self.link.recoveries.sse_failures = failures.saturating_add(1);
-        let wait = retry::stream_wait(asked_ms, failures, &mut self.jitter);
+        // Every reopening is a whole handshake: what the stream asks for does not replace the
+        // growing waits.
+        let mut wait = retry::stream_wait(asked_ms, 0, &mut self.jitter);
+        if failures > 0 {
+            wait = wait.max(retry::stream_wait(None, failures, &mut self.jitter));
+        }
         let generation = self.link.generation;
         self.after(wait, Timer::Sse(generation));
     }

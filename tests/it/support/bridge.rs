@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ pub(crate) struct Bridge {
     child: Child,
     home: Arc<Home>,
     writer: Option<mpsc::Sender<Vec<u8>>>,
+    unread: Arc<AtomicUsize>,
     tap: Tap,
     output: Arc<Watched<Output>>,
     words: Arc<Watched<Words>>,
@@ -172,7 +174,9 @@ impl Bridge {
         let stderr = child.stderr.take();
         let (tap, stdout) = Tap::new(stdout);
         let (lines, sink) = (Arc::clone(&output), Arc::clone(&words));
-        std::thread::spawn(move || write_lines(stdin, &orders));
+        let unread = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&unread);
+        std::thread::spawn(move || write_lines(stdin, &orders, &left));
         std::thread::spawn(move || read_lines(stdout, &lines));
         match stderr {
             Some(stderr) => drop(std::thread::spawn(move || read_words(stderr, &sink))),
@@ -184,6 +188,7 @@ impl Bridge {
             child,
             home,
             writer,
+            unread,
             tap,
             output,
             words,
@@ -226,8 +231,14 @@ impl Bridge {
         let bytes = bytes.into();
         self.output.with(|output| output.answers.asked(&bytes));
         let writer = self.writer.as_ref().expect("stdin was closed by the test");
+        self.unread.fetch_add(1, Ordering::Relaxed);
         // The child may be gone already; then the next wait says so.
         let _ = writer.send(bytes);
+    }
+
+    /// Pieces sent that did not fit into the pipe yet, because the program does not read it.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.load(Ordering::Relaxed)
     }
 
     /// Takes the next message, waiting for it.
@@ -312,8 +323,9 @@ impl Bridge {
         response
     }
 
-    /// Ends stdin, after what was sent.
+    /// Ends stdin, after what was sent. What came after the last newline counts as a line.
     pub(crate) fn close_stdin(&mut self) {
+        self.output.with(|output| output.answers.asked(b"\n"));
         self.writer = None;
     }
 
@@ -326,6 +338,11 @@ impl Bridge {
     /// Ends the pause.
     pub(crate) fn resume_stdout(&self) {
         self.output.with(|output| output.paused = false);
+    }
+
+    /// Allows the last line of stdout to be cut off: for a test that does not read it in time.
+    pub(crate) fn may_cut_stdout(&self) {
+        self.output.with(|output| output.answers.may_be_cut());
     }
 
     /// Closes the reading end of its stdout.
@@ -470,7 +487,7 @@ impl Drop for Bridge {
     }
 }
 
-fn write_lines(mut stdin: ChildStdin, orders: &mpsc::Receiver<Vec<u8>>) {
+fn write_lines(mut stdin: ChildStdin, orders: &mpsc::Receiver<Vec<u8>>, unread: &AtomicUsize) {
     while let Ok(bytes) = orders.recv() {
         if stdin
             .write_all(&bytes)
@@ -479,6 +496,7 @@ fn write_lines(mut stdin: ChildStdin, orders: &mpsc::Receiver<Vec<u8>>) {
         {
             return; // the child is gone
         }
+        unread.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

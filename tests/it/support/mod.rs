@@ -12,6 +12,7 @@
 //! | `bridge` | the program under test: line in, line out |
 //! | `answers` | what is checked on every run of it |
 //! | `pipe` | a stdout that can be closed in mid-wait |
+//! | `proxy` | HTTP and SOCKS5 proxies |
 //! | `home` | a home directory for it |
 //! | `rpc` | what a client says |
 //! | `watched` | waiting with a deadline |
@@ -31,6 +32,7 @@ mod call;
 mod home;
 mod legacy;
 mod pipe;
+mod proxy;
 mod remote;
 mod reply;
 pub(crate) mod rpc;
@@ -46,6 +48,7 @@ pub(crate) use bridge::{Bridge, Ended, Launch};
 pub(crate) use call::Call;
 pub(crate) use home::Home;
 pub(crate) use legacy::{Legacy, LegacyRemote, Refusal};
+pub(crate) use proxy::Proxy;
 pub(crate) use remote::Remote;
 pub(crate) use reply::Reply;
 pub(crate) use server::Progress;

@@ -114,6 +114,11 @@ impl StreamHandle {
         self.0.with(|flow| flow.queue.len())
     }
 
+    /// Pieces that the connection has not taken over yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.with(|flow| flow.queue.len())
+    }
+
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         self.0.with(|flow| {
             if let Some(data) = flow.queue.pop_front() {

@@ -82,7 +82,7 @@ impl Gate {
     }
 
     /// Resolves once the gate is open.
-    pub(super) async fn opened(&self) {
+    pub(crate) async fn opened(&self) {
         let mut state = self.0.subscribe();
         // The sender lives as long as `self`, so this cannot fail.
         let _ = state.wait_for(|open| *open).await;

@@ -1,0 +1,252 @@
+//! When an attempt to get `initialize` answered came to nothing: waiting, trying again, trying the
+//! other transport, giving up.
+//!
+//! In: how often and how long. Out: making an attempt and judging its answer (`handshake`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handshake::{Outcome, Why};
+use super::{Bridge, Own, Phase, Purpose, Timer};
+use crate::proto::classify;
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::message::member;
+use crate::proto::retry;
+use crate::proto::transport::Transport;
+use crate::proto::{Body, Head, Level, Trouble, TroubleKind, headers, limits, text};
+
+impl Bridge {
+    /// The server is busy: the attempt is repeated when it says, or soon, a few times.
+    pub(super) fn initialize_busy(&mut self, head: &Head, body: &Body) {
+        let failure = Failure::new(
+            Kind::HttpStatus,
+            Executed::No,
+            format!("{}; try again later", classify::describe(head, body)),
+        )
+        .with_status(head.status);
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let asked = head.headers.contains_key("retry-after");
+        let wait = match (retry::retry_after(head), retry::BUSY.get(handshake.busy)) {
+            (Some(wait), Some(_)) => wait,
+            (None, Some(wait)) if !asked => *wait,
+            _ => {
+                self.conclude(Outcome::Fail(failure));
+                return;
+            }
+        };
+        handshake.busy += 1;
+        let status = head.status;
+        let level = if self.link.recoveries.goes_on_for_long() {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        self.say(
+            level,
+            format!(
+                "the server is busy (HTTP {status}); trying again in {} ms",
+                wait.as_millis()
+            ),
+        );
+        self.retry_handshake(wait);
+    }
+
+    pub(super) fn handshake_trouble(&mut self, trouble: &Trouble) {
+        let failure = failure_of(trouble);
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let again = matches!(trouble.kind, TroubleKind::Connect | TroubleKind::Broken);
+        match retry::UNREACHABLE.get(handshake.unreachable) {
+            Some(&wait) if again => {
+                handshake.unreachable += 1;
+                let first = handshake.unreachable == 1;
+                let quiet = self.link.recoveries.goes_on_for_long();
+                let text = format!("{}; trying again in {} s", trouble.text, wait.as_secs());
+                let level = match first {
+                    _ if quiet => Level::Debug,
+                    true => Level::Warn,
+                    false => Level::Info,
+                };
+                self.say(level, text);
+                self.retry_handshake(wait);
+            }
+            _ => self.conclude(Outcome::Fail(failure)),
+        }
+    }
+
+    pub(super) fn retry_handshake(&mut self, wait: Duration) {
+        let Some(serial) = self.handshake().map(|handshake| handshake.serial) else {
+            return;
+        };
+        let key = self.after(wait, Timer::HandshakeRetry(serial));
+        if let Some(handshake) = self.handshake()
+            && let Some(earlier) = handshake.retry.replace(key)
+        {
+            self.timers.remove(&earlier);
+        }
+    }
+
+    /// Sends `initialize` once more after a stream that brought no answer.
+    pub(super) fn repeat_initialize(&mut self, what: &str) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        if handshake.repeated {
+            let text = format!(
+                "{}: {what} before \"initialize\" was answered; is this an MCP server?",
+                text::public_url(&self.link.base)
+            );
+            let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
+            self.conclude(Outcome::Fail(failure));
+            return;
+        }
+        handshake.repeated = true;
+        self.contact();
+    }
+
+    pub(super) fn try_other_or(&mut self, outcome: Outcome) {
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let Some(other) = handshake.other.take() else {
+            let outcome = handshake.http_outcome.take().unwrap_or(outcome);
+            self.conclude(outcome);
+            return;
+        };
+        let (verb, status) = match handshake.transport {
+            Transport::StreamableHttp => ("POSTing to endpoint", handshake.status),
+            Transport::Sse => ("opening the event stream", None),
+        };
+        let status = match (&outcome, status) {
+            (Outcome::Fail(failure), _) if failure.status.is_some() => failure.status,
+            (_, status) => status,
+        };
+        if handshake.transport == Transport::StreamableHttp {
+            handshake.http_outcome = Some(outcome);
+        }
+        handshake.transport = other;
+        handshake.ticket = None;
+        handshake.repeated = false;
+        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+        self.say(Level::Info, format!("Received error: Error {verb}{status}"));
+        self.say(
+            Level::Info,
+            "Recursively reconnecting for reason: falling-back-to-alternate-transport",
+        );
+        self.announce(match other {
+            Transport::StreamableHttp => "http-only",
+            Transport::Sse => "sse-only",
+        });
+        self.contact();
+    }
+
+    /// Gives up: the client's `initialize` and everything that waited get their error.
+    pub(super) fn conclude(&mut self, outcome: Outcome) {
+        let phase = std::mem::replace(&mut self.link.phase, Phase::Idle);
+        let Phase::Handshaking(handshake) = phase else {
+            self.link.phase = phase;
+            return;
+        };
+        if let Some(ticket) = handshake.ticket {
+            self.cancel_exchange(ticket);
+        }
+        self.drop_sse();
+        self.own.retain(|_, own| *own != Own::Initialize);
+        let failure = match &outcome {
+            Outcome::Fail(failure) => failure.clone(),
+            Outcome::Refused(message) => {
+                let reason = message
+                    .error()
+                    .and_then(|error| member(error, "message"))
+                    .and_then(|raw| serde_json::from_str::<String>(raw).ok())
+                    .unwrap_or_default();
+                let reason = text::sanitize(&reason, limits::QUOTED_CHARS);
+                let text = format!("the server refused \"initialize\": {reason}");
+                Failure::new(Kind::Connect, Executed::No, text)
+            }
+        };
+        match handshake.why {
+            Why::Client(id) => {
+                match outcome {
+                    Outcome::Fail(failure) => self.fail(&id, &failure),
+                    Outcome::Refused(message) => {
+                        self.say(Level::Error, failure.text.clone());
+                        let token = self.ledger.get(&id).and_then(|entry| entry.message.id());
+                        let answer = message.with_id(token.unwrap_or(&id));
+                        self.respond(&id, answer);
+                    }
+                }
+                self.fail_parked(&failure);
+            }
+            Why::Reopen => self.reopening_failed(&failure),
+        }
+    }
+
+    pub(super) fn on_handshake_limit(&mut self, serial: u64) {
+        if self
+            .handshake()
+            .is_some_and(|handshake| handshake.serial == serial)
+        {
+            let text = format!(
+                "{} did not answer \"initialize\" within 60 s; is it an MCP server?",
+                text::public_url(&self.link.base)
+            );
+            self.conclude(Outcome::Fail(Failure::new(
+                Kind::Timeout,
+                Executed::Unknown,
+                text,
+            )));
+        }
+    }
+
+    pub(super) fn on_handshake_retry(&mut self, serial: u64) {
+        if self
+            .handshake()
+            .is_none_or(|handshake| handshake.serial != serial)
+        {
+            return;
+        }
+        match self.initialize_resume.take() {
+            None => self.contact(),
+            Some(resume) => {
+                let session = self
+                    .handshake()
+                    .and_then(|handshake| handshake.session.clone());
+                let mut request =
+                    self.get(&Arc::clone(&self.link.endpoint), Some(&resume.last_event));
+                if let Some(session) = session {
+                    request.headers.push((headers::SESSION_ID, session));
+                }
+                let ticket = self.start_resumed(Purpose::Initialize, request, resume);
+                if let Some(handshake) = self.handshake() {
+                    handshake.ticket = Some(ticket);
+                }
+            }
+        }
+    }
+}
+
+/// What a failed exchange means for the request it carried.
+pub(super) fn failure_of(trouble: &Trouble) -> Failure {
+    let kind = match trouble.kind {
+        TroubleKind::Timeout => Kind::Timeout,
+        TroubleKind::Redirect => Kind::RedirectRefused,
+        TroubleKind::Encoding => Kind::NotMcp,
+        TroubleKind::TooLarge => Kind::LimitExceeded,
+        TroubleKind::Broken => Kind::StreamEnded,
+        TroubleKind::Connect
+        | TroubleKind::Dns
+        | TroubleKind::Tls
+        | TroubleKind::Proxy
+        | TroubleKind::Internal => Kind::Connect,
+    };
+    let executed = if trouble.sent {
+        Executed::Unknown
+    } else {
+        Executed::No
+    };
+    Failure::new(kind, executed, trouble.text.clone())
+}
