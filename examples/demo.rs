@@ -5,7 +5,10 @@
 //! cargo run --release --example demo
 //! ```
 
-#![expect(clippy::indexing_slicing, reason = "a JSON value without the member is null")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value without the member is null"
+)]
 
 #[path = "demo/server.rs"]
 mod server;

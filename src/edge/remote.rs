@@ -363,7 +363,11 @@ impl Exchange {
                 .gather(&mut response, head, &mut bytes, limit, Some(silence))
                 .await;
             let bytes = bytes.into_bytes();
-            let bytes = if classify::is_json(head) { bytes } else { self.hide_secrets(bytes) };
+            let bytes = if classify::is_json(head) {
+                bytes
+            } else {
+                self.hide_secrets(bytes)
+            };
             return Body { bytes, cut };
         }
         let mut bytes = Gathered::default();
@@ -382,7 +386,10 @@ impl Exchange {
     /// What is not a result may end up in an error text or the log, and servers quote requests.
     fn hide_secrets(&self, bytes: Bytes) -> Bytes {
         let headers = self.shared.headers.borrow();
-        headers.as_ref().and_then(|headers| headers.hide_values(&bytes)).unwrap_or(bytes)
+        headers
+            .as_ref()
+            .and_then(|headers| headers.hide_values(&bytes))
+            .unwrap_or(bytes)
     }
 
     /// Appends pieces until the end, or says why it stopped before.

@@ -89,16 +89,25 @@ pub fn is_refused_as_busy(head: &Head) -> bool {
 /// words that speak of a session.
 #[must_use]
 pub fn session_is_lost(head: &Head, body: &Bytes) -> bool {
-    let error = Message::parse(body.clone()).ok();
-    let code = error.as_ref().and_then(Message::error_code);
+    let code = || {
+        Message::parse(body.clone())
+            .ok()
+            .and_then(|error| error.error_code())
+    };
     match head.status {
-        404 | 410 if code != Some(METHOD_NOT_FOUND) => true,
+        404 | 410 if code() != Some(METHOD_NOT_FOUND) => true,
         401 if head.headers.contains_key("www-authenticate") => false,
         400 | 401 | 403 | 404 | 410 | 422 => speaks_of_a_lost_session(body),
         // These may come out of a tool that ran: only the codes that transports use count.
-        200 => matches!(code, Some(-32600 | -32001)) && speaks_of_a_lost_session(body),
+        200 if body.len() > LOST_SESSION_SEARCH => false,
+        200 => {
+            memchr::memmem::find(body, b"\"error\"").is_some()
+                && speaks_of_a_lost_session(body)
+                && matches!(code(), Some(-32600 | -32001))
+        }
         500 | 503 => {
-            matches!(code, None | Some(-32600 | -32000 | -32001)) && speaks_of_a_lost_session(body)
+            speaks_of_a_lost_session(body)
+                && matches!(code(), None | Some(-32600 | -32000 | -32001))
         }
         _ => false,
     }
@@ -245,8 +254,13 @@ mod tests {
         assert!(stream("Text/Event-Stream; charset=utf-8"));
         assert!(!stream("application/json"));
         assert!(!is_event_stream(&head(200, &[])));
-        assert!(is_json(&head(200, &[("content-type", "Application/JSON; charset=utf-8")])));
-        assert!(!is_json(&head(200, &[("content-type", "text/html")])) && !is_json(&head(200, &[])));
+        assert!(is_json(&head(
+            200,
+            &[("content-type", "Application/JSON; charset=utf-8")]
+        )));
+        assert!(
+            !is_json(&head(200, &[("content-type", "text/html")])) && !is_json(&head(200, &[]))
+        );
     }
 
     #[test]

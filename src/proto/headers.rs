@@ -200,7 +200,11 @@ impl UserHeaders {
     #[must_use]
     pub fn hide_values(&self, text: &[u8]) -> Option<Bytes> {
         let mut hidden: Option<Vec<u8>> = None;
-        for secret in self.list.iter().flat_map(|(_, value)| secrets(value.as_bytes())) {
+        for secret in self
+            .list
+            .iter()
+            .flat_map(|(_, value)| secrets(value.as_bytes()))
+        {
             let current = hidden.as_deref().unwrap_or(text);
             let finder = memmem::Finder::new(secret);
             if finder.find(current).is_none() {
@@ -288,7 +292,9 @@ mod tests {
     #[test]
     fn f22_values_are_hidden_wherever_they_are_quoted() {
         let mut headers = UserHeaders::default();
-        headers.insert("Authorization", "Bearer canary-token").unwrap();
+        headers
+            .insert("Authorization", "Bearer canary-token")
+            .unwrap();
         headers.insert("X-Short", "abc").unwrap();
         let quoted = b"got Bearer canary-token, and canary-token again, abc";
         assert_eq!(

@@ -29,6 +29,7 @@ pub mod limits;
 pub mod message;
 pub mod redirect;
 pub mod retry;
+pub mod revision;
 pub mod sse;
 pub mod text;
 pub mod transport;

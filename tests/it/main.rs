@@ -33,23 +33,23 @@
 )]
 
 mod answers;
+mod batches;
 mod cli;
 mod faults;
+mod first_contact;
+mod http_sse;
 mod layers;
 mod limits;
 mod network;
-mod batches;
+mod recovery;
+mod rules;
+mod secrets;
 mod shutdown;
 mod smoke;
 mod stdio;
 mod streamable;
-mod secrets;
 mod support;
 mod tools;
 mod unlisted;
-mod words;
 mod user_headers;
-mod first_contact;
-mod http_sse;
-mod recovery;
-mod rules;
+mod words;

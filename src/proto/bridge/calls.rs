@@ -15,7 +15,8 @@ use crate::proto::message::Id;
 use crate::proto::retry;
 use crate::proto::transport::Transport;
 use crate::proto::{
-    Body, Ending, Head, Output, Request, Ticket, Trouble, TroubleKind, headers, limits, text,
+    Body, Ending, Head, Output, Request, Ticket, Trouble, TroubleKind, headers, limits, revision,
+    text,
 };
 
 /// Methods that may be repeated when it is unknown whether they ran: they read, or set something
@@ -111,7 +112,18 @@ impl Bridge {
             }
             return self.on_resume_refused(id, &exchange, head);
         }
-        if exchange.in_session && classify::session_is_lost(head, &body.bytes) {
+        if exchange.in_session && self.session_is_lost_for(id, head, body) {
+            return self.session_refused(id, exchange.generation, head, body);
+        }
+        if head.status == 400
+            && let Some(version) = self
+                .link
+                .version
+                .as_ref()
+                .and_then(|value| value.to_str().ok())
+            && let Some(revision) = revision::named_in_refusal(&body.bytes, version)
+        {
+            self.link.wanted_revision = Some(revision);
             return self.session_refused(id, exchange.generation, head, body);
         }
         if head.status == 401 {
@@ -143,14 +155,12 @@ impl Bridge {
         }
         match classify::content(&body.bytes) {
             Content::Rpc(messages) => {
-                let purpose = exchange.purpose.clone();
                 self.exchanges.insert(ticket, exchange);
                 self.calls_in_flight += 1;
                 for message in messages {
                     self.on_remote_message(ticket, message);
                 }
                 if self.take_exchange(ticket).is_some() && self.is_in(id, ticket) {
-                    debug_assert!(matches!(purpose, Purpose::Call(_)));
                     let text = format!("{}, which does not answer this request", described());
                     let failure = Failure::new(Kind::NotMcp, Executed::Unknown, text);
                     self.fail(id, &failure.with_status(head.status));
@@ -181,6 +191,16 @@ impl Bridge {
                 self.fail(id, &unusable(head, body));
             }
         }
+    }
+
+    /// Whether this answer says that the session is gone. A message of the server that comes with
+    /// 404 in a new session as well is an answer, unless it speaks of the session.
+    fn session_is_lost_for(&self, id: &Id, head: &Head, body: &Body) -> bool {
+        let again = self.ledger.get(id).is_some_and(|entry| entry.sessions > 0);
+        if again && matches!(classify::content(&body.bytes), Content::Rpc(_)) {
+            return classify::session_is_named_lost(head, &body.bytes);
+        }
+        classify::session_is_lost(head, &body.bytes)
     }
 
     /// The server took the request and will answer elsewhere: on the stream of HTTP+SSE, or on

@@ -9,10 +9,7 @@ use super::{Bridge, Own, Parked, Phase, Purpose};
 use crate::proto::failure::{Executed, Failure, INVALID_REQUEST, PARSE_ERROR, protocol_error};
 use crate::proto::ledger::{Entry, Place};
 use crate::proto::message::{Id, Kind, Malformed, Message, Parsed, member, salvage_id};
-use crate::proto::{Level, limits, text};
-
-/// The only revision that has batches (MCP 2025-03-26, Overview, Batching).
-const BATCH_REVISION: &str = "2025-03-26";
+use crate::proto::{Level, limits, revision, text};
 
 /// Marks a request of the 2026-07-28 revision or later, which needs no handshake.
 pub(super) const MODERN_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -64,7 +61,7 @@ impl Bridge {
     }
 
     fn on_batch(&mut self, elements: Vec<Bytes>) {
-        let allowed = self.client.version.as_deref() == Some(BATCH_REVISION);
+        let allowed = self.client.version.as_deref() == Some(revision::WITH_BATCHES);
         let parsed: Vec<_> = elements
             .into_iter()
             .map(|text| (text.clone(), Message::parse(text)))
@@ -138,7 +135,8 @@ impl Bridge {
             match self.judge_call(&message) {
                 Verdict::Allowed => {}
                 Verdict::Unlisted(_)
-                    if !matches!(self.link.phase, Phase::Idle) && self.ledger.get(&id).is_none() =>
+                    if !matches!(self.link.phase, Phase::Idle)
+                        && self.ledger.get(&id).is_none() =>
                 {
                     self.ledger.enter(message, batch);
                     self.await_tool_list(&id);

@@ -13,7 +13,9 @@ pub(super) enum Closing {
     /// The client sends nothing more; open requests may still finish.
     Grace,
     /// Only the end of the session is waited for; a signal asked for it, or something else.
-    Ending { signalled: bool },
+    Ending {
+        signalled: bool,
+    },
 }
 
 impl Bridge {

@@ -14,7 +14,7 @@ use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
 use crate::proto::transport::{self, Transport};
-use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, limits, text};
+use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, json, limits, revision, text};
 
 /// One attempt to get an `initialize` answered, over one transport or both.
 #[derive(Debug)]
@@ -91,9 +91,15 @@ impl Bridge {
         };
         let id = Id::text(&format!("mb-{}-{}", self.settings.nonce, self.serial + 1));
         self.serial += 1;
-        let Ok(replay) = Message::parse(initialize.with_id(&id)) else {
+        let Ok(mut replay) = Message::parse(initialize.with_id(&id)) else {
             return;
         };
+        if let Some(revision) = self.link.wanted_revision
+            && let Ok(edited) =
+                Message::parse(replay.with_param("protocolVersion", &json::quote(revision)))
+        {
+            replay = edited;
+        }
         self.own.insert(id, Own::Initialize);
         self.begin(Why::Reopen, replay);
     }
@@ -292,7 +298,7 @@ impl Bridge {
                 && let Some(version) = offered_version(message)
             {
                 handshake.other_version = true;
-                let quoted = crate::proto::json::quote(&version);
+                let quoted = json::quote(&version);
                 let edited = handshake.initialize.with_param("protocolVersion", &quoted);
                 if let Ok(initialize) = Message::parse(edited) {
                     handshake.initialize = initialize;
@@ -384,17 +390,11 @@ impl Bridge {
     }
 }
 
-/// The newest legacy revision that an error offers in `data.supported` (MCP 2025-11-25, Lifecycle,
-/// Error Handling).
+/// The newest revision that an error offers in `data.supported` (MCP 2025-11-25, Lifecycle, Error
+/// Handling).
 fn offered_version(message: &Message) -> Option<String> {
     let data = member(message.error()?, "data")?;
     let list = member(data, "supported").or_else(|| member(data, "supportedVersions"))?;
     let versions: Vec<String> = serde_json::from_str(list).ok()?;
-    versions
-        .into_iter()
-        .filter(|version| KNOWN_REVISIONS.contains(&version.as_str()))
-        .max()
+    revision::newest_known(&versions).map(str::to_owned)
 }
-
-/// The revisions that start with `initialize`.
-const KNOWN_REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];

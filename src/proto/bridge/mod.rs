@@ -12,13 +12,14 @@
 //! and reopening), `attempts` (trying again), `opening` (it succeeded), `calls` (answers to
 //! requests), `outbox` (notifications and responses on their way out), `tools` (which may be
 //! called), `listen` (the server's own stream), `remote` (a message came from the server),
-//! `recover` (a session was lost), `close` (the end), `trace` (the debug log). This file holds what
-//! they share.
+//! `recover` (a session was lost), `close` (the end), `trace` (the debug log). `exchange` keeps the
+//! books on HTTP exchanges; this file holds what else they share.
 
 mod attempts;
 mod calls;
 mod client;
 mod close;
+mod exchange;
 mod handshake;
 mod listen;
 mod opening;
@@ -34,10 +35,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::HeaderValue;
 use url::Url;
 
 use self::close::Closing;
+use self::exchange::{Exchange, Purpose, Resume};
 use self::handshake::Handshake;
 use self::listen::Listen;
 use self::outbox::Outbox;
@@ -50,9 +52,7 @@ use super::ledger::{Ledger, Place};
 use super::message::{Id, Message};
 use super::retry::Jitter;
 use super::transport::{Strategy, Transport};
-use super::{
-    Body, Ending, Head, Input, Level, Output, Request, Ticket, Trouble, Verb, headers, json, limits,
-};
+use super::{Body, Ending, Head, Input, Level, Output, Ticket, Trouble, json, limits};
 
 /// What the bridge is told once, at the start.
 #[derive(Debug)]
@@ -147,6 +147,8 @@ struct Link {
     stream_url: Arc<Url>,
     /// Counts sessions; an exchange remembers the one it belongs to.
     generation: u32,
+    /// A revision other than the client's that the server insisted on later.
+    wanted_revision: Option<&'static str>,
     listen: Listen,
     recoveries: Recoveries,
 }
@@ -179,56 +181,7 @@ enum Barrier {
     Restoring(VecDeque<(&'static str, String)>),
 }
 
-/// One HTTP exchange.
-#[derive(Debug)]
-struct Exchange {
-    purpose: Purpose,
-    generation: u32,
-    /// The run of the header commands that made its headers.
-    headers_run: u32,
-    /// Sent within a session, so that "session not found" may be true.
-    in_session: bool,
-    /// A GET that continues a broken stream.
-    resumes: bool,
-    streaming: bool,
-    /// `Mcp-Session-Id` of the answer.
-    session: Option<HeaderValue>,
-    moved_to: Option<Arc<Url>>,
-    last_event: Option<HeaderValue>,
-    retry_ms: Option<u64>,
-    /// Resumptions in a row that brought neither a message nor a new event id.
-    fruitless: u32,
-    /// When it or its stream began.
-    since: Instant,
-    /// A timer that goes with it.
-    timer: Option<TimerKey>,
-}
-
 type TimerKey = (Instant, u64);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// The client's request with this id.
-    Call(Id),
-    /// A request the client has cancelled; its answer is of no interest.
-    Abandoned,
-    /// `initialize`.
-    Initialize,
-    /// `notifications/initialized`.
-    Initialized,
-    /// The front of the outbox.
-    Post,
-    /// A notification's POST that was answered with a stream.
-    Drain,
-    /// The server's own stream (GET).
-    Listen,
-    /// The stream of HTTP+SSE.
-    Sse,
-    /// A request of our own.
-    Own(Id),
-    /// The end of the session.
-    Delete,
-}
 
 /// A request of our own that waits for its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,14 +234,6 @@ enum Then {
     Fail(Failure),
 }
 
-/// What is known of a broken stream that can be continued.
-#[derive(Clone, Debug, PartialEq)]
-struct Resume {
-    last_event: HeaderValue,
-    retry_ms: Option<u64>,
-    fruitless: u32,
-}
-
 impl Bridge {
     /// A bridge that has not talked to anybody yet.
     #[must_use]
@@ -310,6 +255,7 @@ impl Bridge {
                 session: None,
                 version: None,
                 generation: 0,
+                wanted_revision: None,
                 listen: Listen::default(),
                 recoveries: Recoveries::default(),
             },
@@ -516,123 +462,6 @@ impl Bridge {
         self.parked.push_back(Parked::Note(note));
     }
 
-    // Exchanges.
-
-    fn start(&mut self, purpose: Purpose, request: Request) -> Ticket {
-        self.serial += 1;
-        let ticket = Ticket(self.serial);
-        if matches!(purpose, Purpose::Call(_)) {
-            self.calls_in_flight += 1;
-        }
-        self.trace_start(ticket, &purpose, &request);
-        let in_session = self.link.session.is_some() || self.link.transport == Some(Transport::Sse);
-        let exchange = Exchange {
-            purpose,
-            generation: self.link.generation,
-            headers_run: self.headers_run,
-            in_session,
-            resumes: false,
-            streaming: false,
-            session: None,
-            moved_to: None,
-            last_event: None,
-            retry_ms: None,
-            fruitless: 0,
-            since: self.now,
-            timer: None,
-        };
-        self.exchanges.insert(ticket, exchange);
-        self.out.push(Output::Send(ticket, request));
-        ticket
-    }
-
-    fn take_exchange(&mut self, ticket: Ticket) -> Option<Exchange> {
-        let exchange = self.exchanges.remove(&ticket)?;
-        if let Some(timer) = exchange.timer {
-            self.timers.remove(&timer);
-        }
-        if matches!(exchange.purpose, Purpose::Call(_)) {
-            self.calls_in_flight -= 1;
-        }
-        Some(exchange)
-    }
-
-    /// Puts an exchange to another use.
-    fn repurpose(&mut self, ticket: Ticket, purpose: Purpose) {
-        if let Some(exchange) = self.exchanges.get_mut(&ticket) {
-            if matches!(exchange.purpose, Purpose::Call(_)) {
-                self.calls_in_flight -= 1;
-            }
-            exchange.purpose = purpose;
-        }
-    }
-
-    fn cancel_exchange(&mut self, ticket: Ticket) {
-        if self.take_exchange(ticket).is_some() {
-            self.out.push(Output::Cancel(ticket));
-        }
-    }
-
-    /// A POST of one message, with the headers that MCP asks for (MCP 2025-11-25, Transports,
-    /// Sending Messages to the Server; `Mcp-Method` and `Mcp-Name` of 2026-07-28 do no harm
-    /// earlier and some gateways want them).
-    fn post(&self, message: &Message, body: Bytes) -> Request {
-        let mut fields = self.session_headers(message.method() == "initialize");
-        fields.push((header::ACCEPT, HeaderValue::from_static(ACCEPT_BOTH)));
-        fields.push((
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        ));
-        headers::mirrored(message.method(), message.params(), &mut fields);
-        let url = Arc::clone(&self.link.endpoint);
-        Request {
-            verb: Verb::Post,
-            url,
-            headers: fields,
-            body,
-            after: None,
-        }
-    }
-
-    /// A GET for an event stream. Compression is declined: servers that compress streams tend to
-    /// hold events back.
-    fn get(&self, url: &Arc<Url>, last_event: Option<&HeaderValue>) -> Request {
-        let mut fields = self.session_headers(false);
-        fields.push((
-            header::ACCEPT,
-            HeaderValue::from_static("text/event-stream"),
-        ));
-        fields.push((
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        ));
-        fields.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        if let Some(id) = last_event {
-            fields.push((headers::LAST_EVENT_ID, id.clone()));
-        }
-        let url = Arc::clone(url);
-        Request {
-            verb: Verb::Get,
-            url,
-            headers: fields,
-            body: Bytes::new(),
-            after: None,
-        }
-    }
-
-    fn session_headers(&self, for_initialize: bool) -> Vec<(HeaderName, HeaderValue)> {
-        let mut fields = Vec::with_capacity(8);
-        if !for_initialize {
-            if let Some(version) = &self.link.version {
-                fields.push((headers::PROTOCOL_VERSION, version.clone()));
-            }
-            if let Some(session) = &self.link.session {
-                fields.push((headers::SESSION_ID, session.clone()));
-            }
-        }
-        fields
-    }
-
     // Small things that everybody uses.
 
     fn own_id(&mut self) -> Id {
@@ -645,16 +474,6 @@ impl Bridge {
         let key = (self.now + wait, self.serial);
         self.timers.insert(key, timer);
         key
-    }
-
-    /// Starts a timer that goes when its exchange goes; an exchange has one at a time.
-    fn time_exchange(&mut self, ticket: Ticket, wait: Duration, timer: Timer) {
-        let key = self.after(wait, timer);
-        if let Some(exchange) = self.exchanges.get_mut(&ticket)
-            && let Some(old) = exchange.timer.replace(key)
-        {
-            self.timers.remove(&old);
-        }
     }
 
     /// Writes one message to the client, on one line.
@@ -689,28 +508,6 @@ impl Bridge {
         } else {
             self.debug(text);
         }
-    }
-}
-
-/// Both types on every POST (MCP 2025-11-25, Transports, Sending Messages to the Server).
-const ACCEPT_BOTH: &str = "application/json, text/event-stream";
-
-impl Exchange {
-    fn note_head(&mut self, head: &Head) {
-        self.session = head
-            .headers
-            .get(&headers::SESSION_ID)
-            .and_then(headers::session_id);
-        self.moved_to = head.moved_permanently.then(|| Arc::clone(&head.url));
-    }
-
-    fn resume(&self) -> Option<Resume> {
-        let last_event = self.last_event.clone()?;
-        Some(Resume {
-            last_event,
-            retry_ms: self.retry_ms,
-            fruitless: self.fruitless,
-        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::proto::classify;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
 use crate::proto::transport::Transport;
-use crate::proto::{Body, Head, Level, Ticket, Trouble, limits, text};
+use crate::proto::{Body, Head, Level, Output, Ticket, Trouble, limits, text};
 
 impl Bridge {
     /// `initialize` has its result: the connection stands.
@@ -73,6 +73,16 @@ impl Bridge {
             }
             Why::Reopen => {
                 self.say(Level::Info, "a new session was opened");
+                let offered = result.capabilities.list_changed();
+                for lost in self
+                    .client
+                    .list_changed
+                    .iter()
+                    .filter(|list| !offered.contains(list))
+                {
+                    let text = format!("the new session no longer tells of changes to {lost}");
+                    self.out.push(Output::Say(Level::Warn, text));
+                }
                 self.restore();
             }
         }

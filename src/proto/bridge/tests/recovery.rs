@@ -634,6 +634,47 @@ fn t90_the_version_header_follows_a_new_session() {
     );
 }
 
+/// MCP 2025-11-25, Transports, Protocol Version Header.
+#[test]
+fn a_server_that_refuses_the_version_later_gets_the_one_it_names() {
+    let mut world = World::new();
+    world.connect("a");
+    world.request(1, "tools/list");
+    let list = world.take("tools/list");
+    let text = "Bad Request: Unsupported protocol version (supported versions: 2025-06-18)";
+    world.answer(&list, 400, &[], text);
+    let initialize = world.take("initialize");
+    assert_eq!(initialize.json["params"]["protocolVersion"], "2025-06-18");
+    let answer = initialize.result(&super::world::initialize_result("2025-06-18"));
+    world.answer(
+        &initialize,
+        200,
+        &[("mcp-session-id", "b")],
+        answer.to_string(),
+    );
+    world.finish_handshake("b");
+    let list = world.take("tools/list");
+    assert_eq!(list.header("mcp-protocol-version"), Some("2025-06-18"));
+    world.give(&list, &json!({}));
+    assert_eq!(world.response(1)["result"], json!({}));
+}
+
+/// Some servers turn every error into an HTTP status.
+#[test]
+fn an_error_that_comes_as_404_in_every_session_is_the_answer() {
+    let mut world = World::new();
+    world.connect("a");
+    world.request(1, "resources/read");
+    let error = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32002, "message": "Resource not found"}});
+    let read = world.take("resources/read");
+    world.answer(&read, 404, &[], error.to_string());
+    world.reopen("b");
+    let read = world.take("resources/read");
+    world.answer(&read, 404, &[], error.to_string());
+    assert_eq!(world.response(1), error);
+    assert_eq!(world.pending(), Vec::<&str>::new());
+}
+
 #[test]
 fn t91_a_server_that_is_away_for_three_seconds() {
     let mut world = World::new();
