@@ -329,11 +329,11 @@ fn build() -> Result<PathBuf, String> {
     build
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit());
-    let built = build.output().map_err(text)?;
-    if !built.status.success() {
+    let output = build.output().map_err(text)?;
+    if !output.status.success() {
         return Err("the bridge does not build".to_owned());
     }
-    String::from_utf8_lossy(&built.stdout)
+    String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))

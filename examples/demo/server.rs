@@ -142,7 +142,7 @@ fn streamable(shared: &Arc<Shared>, message: &Value) -> Response<Events> {
     if message["params"]["name"] == "countdown" {
         let (response, events) = stream(&[]);
         tokio::spawn(count_down(message.clone(), move |message| {
-            send(&events, &message)
+            send(&events, &message);
         }));
         return response;
     }
