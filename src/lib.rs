@@ -12,7 +12,6 @@
 
 pub mod cli;
 pub mod commands;
-mod config_file;
 pub mod driver;
 pub mod edge;
 pub mod error;

@@ -2,7 +2,7 @@
 //!
 //! In: which source wins (the command line over the environment over the file), the names of
 //! variables, words for what is wrong. Out: the options themselves ([`super`]), the file's syntax
-//! ([`crate::config_file`]).
+//! ([`crate::cli::config_file`]).
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Id};
 
 use super::{Cli, is_given};
-use crate::config_file;
+use crate::cli::config_file;
 use crate::error::Failure;
 
 /// The variable that stands for an option: this, then the option's name in capitals with `_` for

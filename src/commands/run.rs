@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::{Driver, HeaderCommands};
-use crate::edge::http_client::HttpClient;
+use crate::edge::http::client::HttpClient;
 use crate::edge::remote::{self, Remote};
 use crate::edge::{log, signals, stdio};
 use crate::error::Failure;

@@ -1,7 +1,7 @@
 //! One task per HTTP exchange: sends the request, reads the answer, reports facts.
 //!
 //! In: redirects, cookies, the user's headers, time and size limits while bytes move. Out: what an
-//! answer means (`proto`), how connections are made (`http_client`).
+//! answer means (`proto`), how connections are made (`http`).
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use url::Url;
 
-use super::http_client::HttpClient;
-use super::trouble;
+use super::http::client::HttpClient;
+use super::http::trouble;
 use crate::proto::cookies::Jar;
 use crate::proto::headers::UserHeaders;
 use crate::proto::sse::{Decoder, Event};

@@ -9,8 +9,8 @@ use std::fmt;
 use http::HeaderName;
 
 use super::Notice;
+use crate::cli::config_file::read_text;
 use crate::cli::{HeaderSource, Secret};
-use crate::config_file::read_text;
 use crate::edge::header_command::HeaderCommand;
 use crate::error::Failure;
 use crate::proto::Level;

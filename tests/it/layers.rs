@@ -48,7 +48,7 @@ const FORBIDDEN_IN_EDGES: &[&str] = &[
 ];
 
 /// Edges that the others may use: one HTTP client for everyone, and what it is made of.
-const SHARED_EDGES: &[&str] = &["certificate", "http_client", "proxy", "tls", "trouble"];
+const SHARED_EDGES: &[&str] = &["http"];
 
 /// Longest file, in lines of code: blank lines, comments and tests do not count.
 const LONGEST_FILE: usize = 500;

@@ -233,6 +233,31 @@ impl Bridge {
         }
     }
 
+    /// The address stopped being an MCP endpoint for a server without sessions: looked at anew,
+    /// once for each request.
+    pub(super) fn detect_again(&mut self, id: &Id) -> bool {
+        let Some(entry) = self.ledger.get_mut(id) else {
+            return false;
+        };
+        if self.link.session.is_some()
+            || self.link.transport.is_none()
+            || self.client.initialize.is_none()
+            || std::mem::replace(&mut entry.detected_again, true)
+        {
+            return false;
+        }
+        let generation = entry.generation;
+        if generation == self.link.generation && matches!(self.link.phase, Phase::Open) {
+            let transport = self.link.transport.take();
+            if !self.lose_session(generation) {
+                self.link.transport = transport;
+                return false;
+            }
+        }
+        self.park_request(id);
+        true
+    }
+
     // Requests of the old session.
 
     /// The answer to this request cannot come any more, and it may have run: it is sent again only

@@ -31,7 +31,7 @@ const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
 
 /// Issuer and subject of a certificate, fit for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub(super) struct Names {
     /// Who signed it: common name, organization in brackets.
     pub issuer: String,
     /// Whose it is, in the same form.
@@ -42,7 +42,7 @@ pub struct Names {
 
 /// The names in a DER certificate, or nothing when it is not one.
 #[must_use]
-pub fn names(certificate: &[u8]) -> Option<Names> {
+pub(super) fn names(certificate: &[u8]) -> Option<Names> {
     let outer = expect(&mut &*certificate, SEQUENCE)?;
     let mut fields = expect(&mut &*outer, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {

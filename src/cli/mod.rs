@@ -3,6 +3,7 @@
 //! In: which options there are, each value checked by itself. Out: where options come from besides
 //! the command line (`cli/layers.rs`), what any of it means ([`crate::settings`]).
 
+pub(crate) mod config_file;
 mod layers;
 
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! In: the proxy's own address as a secret, the choice between `--proxy` and the environment's
 //! variables, the rules of `NO_PROXY`. Out: reading variables (`settings`), speaking to the proxy
-//! (reqwest, set up in [`super::http_client`]).
+//! (reqwest, set up in [`super::client`]).
 
 use std::fmt;
 use std::net::IpAddr;

@@ -10,7 +10,7 @@ use std::io;
 use reqwest::header::HeaderMap;
 use url::Url;
 
-use super::http_client::{RESPONSE_FIELDS, RESPONSE_HEAD};
+use super::settings::{RESPONSE_FIELDS, RESPONSE_HEAD};
 use super::tls::Refused;
 use crate::proto::text::sanitize;
 use crate::proto::{Trouble, TroubleKind};
@@ -29,7 +29,7 @@ const HEAD_TOO_LARGE: [&str; 2] = ["message head is too large", "too_many_contin
 const HEAD_REFUSED: &str = "stream error detected: unspecific protocol error";
 
 /// What a failed request or a broken body means. `proxy` is the proxy's host and port, if one was
-/// in use ([`super::http_client::HttpClient::proxy_for`]); `sent` says whether a byte of the
+/// in use ([`super::client::HttpClient::proxy_for`]); `sent` says whether a byte of the
 /// request's body may have gone out, and is overruled where the failure proves that none did.
 #[must_use]
 pub fn explain(error: &reqwest::Error, url: &Url, proxy: Option<&str>, sent: bool) -> Trouble {

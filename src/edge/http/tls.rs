@@ -1,7 +1,7 @@
 //! Whom TLS trusts: the system's roots, the user's own, and the client certificate.
 //!
 //! In: the rustls configuration and a verifier around the platform's. Out: connections
-//! ([`super::http_client`]), words for a certificate that is refused ([`super::certificate`]).
+//! ([`super::client`]), words for a certificate that is refused ([`super::certificate`]).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use rustls::{
 };
 
 use super::certificate;
-use super::http_client::NetworkSettings;
+use super::settings::NetworkSettings;
 
 /// A certificate that was refused, and why, in words that name its issuer and the flag that would
 /// help. Travels inside [`rustls::Error`].

@@ -17,9 +17,9 @@ use url::{Host, Url};
 
 use crate::cli::{Cli, LogFormat, NetworkArgs, OutputArgs, ToolArgs, TransportArgs, TrustArgs};
 use crate::edge::header_command::HeaderCommand;
-use crate::edge::http_client::NetworkSettings;
+use crate::edge::http::proxy::{ProxyChoice, ProxyEnvironment, ProxyUrl};
+use crate::edge::http::settings::NetworkSettings;
 use crate::edge::log::LogSettings;
-use crate::edge::proxy::{ProxyChoice, ProxyEnvironment, ProxyUrl};
 use crate::error::Failure;
 use crate::proto::Level;
 use crate::proto::filter::Filter;

@@ -1,0 +1,199 @@
+//! The one HTTP client: trust, proxies, time limits and head limits in one place.
+//!
+//! In: [`NetworkSettings`] and the [`reqwest::Client`]s made from them, built when first needed.
+//! Out: trust in certificates ([`super::tls`]), the choice of a proxy ([`super::proxy`]), words
+//! for failures ([`super::trouble`]), single exchanges.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::redirect;
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use url::Url;
+
+use super::proxy::{ProxyChoice, ProxyUrl};
+use super::settings::{NetworkSettings, RESPONSE_FIELDS, RESPONSE_HEAD};
+use super::{tls, trouble};
+use crate::proto::{Trouble, TroubleKind};
+
+/// Silence on a connection before TCP asks whether the peer is still there (RFC 9293 §3.8.4).
+const TCP_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// Pause between those questions.
+const TCP_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Unanswered questions after which the connection is dead: a minute after its last byte.
+const TCP_KEEP_ALIVE_RETRIES: u32 = 3;
+
+/// Pause between HTTP/2 PING frames (RFC 9113 §6.7) while a stream is open. Proxies on the way
+/// answer TCP's questions themselves; these reach the server.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Longest wait for the answer to such a frame.
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long an unused connection is kept for the next request: less than the minute after which
+/// the common load balancers close theirs.
+const POOL_IDLE: Duration = Duration::from_secs(55);
+
+/// How we name ourselves (RFC 9110 §10.1.5).
+const USER_AGENT: &str = concat!("mcp-bridge/", env!("CARGO_PKG_VERSION"));
+
+/// Hands out [`reqwest::Client`]s. Clones share them.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Shared>);
+
+struct Shared {
+    settings: NetworkSettings,
+    plain: OnceLock<Built>,
+    /// Filled by a thread of its own.
+    tls: OnceLock<watch::Receiver<Option<Built>>>,
+}
+
+/// A client, or a sentence that says which file or flag is at fault.
+type Built = Result<reqwest::Client, String>;
+
+impl HttpClient {
+    /// Keeps the settings; reads no file and builds nothing yet.
+    #[must_use]
+    pub fn new(settings: NetworkSettings) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            plain: OnceLock::new(),
+            tls: OnceLock::new(),
+        }))
+    }
+
+    /// Reads the certificate files that the user named, where this address needs them, and returns
+    /// warnings about those that the environment names in vain. Quick: the system's roots are left
+    /// alone.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the flag behind it.
+    pub fn check(&self, url: &Url) -> Result<Vec<String>, String> {
+        if !self.needs_tls(url) {
+            return Ok(Vec::new());
+        }
+        tls::check(&self.0.settings)
+    }
+
+    /// Starts to read the trusted roots in the background, where they will be needed. Once is
+    /// enough, more does no harm.
+    pub fn warm_up(&self, url: &Url) {
+        if self.needs_tls(url) {
+            self.tls_client();
+        }
+    }
+
+    /// The client for this address: no redirects, no cookies, no time limit but the one for
+    /// connecting. For https it may have to wait for the trusted roots.
+    ///
+    /// # Errors
+    /// [`TroubleKind::Tls`] when a certificate file cannot be used.
+    pub async fn for_url(&self, url: &Url) -> Result<reqwest::Client, Trouble> {
+        let built = if self.needs_tls(url) {
+            let mut ready = self.tls_client();
+            // An error means that the thread is gone without a result.
+            match ready.wait_for(Option::is_some).await {
+                Ok(built) => built.clone(),
+                Err(_) => None,
+            }
+        } else {
+            let plain = || tls::trusting_nobody().and_then(|tls| build(&self.0.settings, tls));
+            Some(self.0.plain.get_or_init(plain).clone())
+        };
+        match built {
+            Some(Ok(client)) => Ok(client),
+            Some(Err(text)) => Err(Trouble {
+                kind: TroubleKind::Tls,
+                sent: false,
+                text,
+            }),
+            None => Err(Trouble {
+                kind: TroubleKind::Internal,
+                sent: false,
+                text: "TLS could not be set up; restart, and report this if it stays".to_owned(),
+            }),
+        }
+    }
+
+    /// Host and port of the proxy that requests for this address go through, for
+    /// [`trouble::explain`].
+    #[must_use]
+    pub fn proxy_for(&self, url: &Url) -> Option<String> {
+        self.0.settings.proxy.for_url(url).map(ProxyUrl::label)
+    }
+
+    fn needs_tls(&self, url: &Url) -> bool {
+        url.scheme() == "https"
+            || self
+                .0
+                .settings
+                .proxy
+                .for_url(url)
+                .is_some_and(ProxyUrl::is_tls)
+    }
+
+    fn tls_client(&self) -> watch::Receiver<Option<Built>> {
+        let start = || {
+            let (done, ready) = watch::channel(None);
+            let settings = self.0.settings.clone();
+            let work = move || {
+                let built = tls::client_config(&settings).and_then(|tls| build(&settings, tls));
+                done.send_replace(Some(built));
+            };
+            // A thread that cannot start drops `done`, which the receiver notices.
+            drop(
+                std::thread::Builder::new()
+                    .name("tls-roots".to_owned())
+                    .spawn(work),
+            );
+            ready
+        };
+        self.0.tls.get_or_init(start).clone()
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpClient").field(&self.0.settings).finish()
+    }
+}
+
+fn build(settings: &NetworkSettings, tls: ClientConfig) -> Built {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_nodelay(true)
+        .tcp_keepalive(TCP_KEEP_ALIVE_IDLE)
+        .tcp_keepalive_interval(TCP_KEEP_ALIVE_INTERVAL)
+        .tcp_keepalive_retries(TCP_KEEP_ALIVE_RETRIES)
+        .http1_max_headers(RESPONSE_FIELDS)
+        .http2_max_header_list_size(RESPONSE_HEAD)
+        .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
+        .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
+        .http2_keep_alive_while_idle(false);
+    if let Some(limit) = settings.connect_timeout {
+        builder = builder.connect_timeout(limit);
+    }
+    if settings.ipv4 {
+        builder = builder.local_address(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED));
+    }
+    if !matches!(settings.proxy, ProxyChoice::None) {
+        let choice = settings.proxy.clone();
+        builder = builder.proxy(reqwest::Proxy::custom(move |url| {
+            choice.for_url(url).map(|proxy| proxy.expose().clone())
+        }));
+    }
+    builder.build().map_err(|error| trouble::chain(&error))
+}
+
+#[cfg(test)]
+mod tests;

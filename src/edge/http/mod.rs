@@ -1,0 +1,12 @@
+//! Connections: one client for everybody, trust in certificates, proxies, and words for failures.
+//!
+//! In: how a request gets out. Out: what is sent and what comes back ([`super::remote`]).
+
+mod certificate;
+pub mod client;
+#[cfg(test)]
+mod loopback;
+pub mod proxy;
+pub mod settings;
+mod tls;
+pub mod trouble;
