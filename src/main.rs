@@ -6,6 +6,7 @@ use mcp_bridge::cli::{Cli, Parsed};
 use mcp_bridge::commands;
 use mcp_bridge::edge::log;
 use mcp_bridge::error::Failure;
+use mcp_bridge::proto::Level;
 use mcp_bridge::settings::Settings;
 
 fn main() -> ExitCode {
@@ -31,6 +32,17 @@ fn start() -> Result<ExitCode, Failure> {
     for notice in notices {
         log::say(notice.level, &notice.text);
     }
+    // What was being handled when a fault of ours shows may be secret: only the place is said.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        log::say(
+            Level::Error,
+            &format!("internal error at {place}; please report it"),
+        );
+    }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -37,6 +37,9 @@ const LARGE_INPUT: usize = 1 << 20;
 /// otherwise.
 const BODY_SILENCE: Duration = Duration::from_secs(300);
 
+/// How long a body that is not an event stream may take as a whole: 64 MiB over a slow line.
+const BODY_TIME: Duration = Duration::from_secs(1800);
+
 /// How long the body of an error answer may take as a whole.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -355,31 +358,30 @@ impl Exchange {
 
     /// Reads a body that is not an event stream.
     async fn body(&self, mut response: Response, head: &Head) -> Body {
-        if head.is_success() {
-            let silence = self.shared.settings.body_timeout.unwrap_or(BODY_SILENCE);
-            let mut bytes = Gathered::default();
-            let limit = self.shared.settings.message_limit;
-            let cut = self
-                .gather(&mut response, head, &mut bytes, limit, Some(silence))
-                .await;
-            let bytes = bytes.into_bytes();
-            let bytes = if classify::is_json(head) {
-                bytes
-            } else {
-                self.hide_secrets(bytes)
-            };
-            return Body { bytes, cut };
-        }
+        let settings = &self.shared.settings;
+        let (limit, silence, time) = if head.is_success() {
+            let silence = settings.body_timeout.unwrap_or(BODY_SILENCE);
+            (settings.message_limit, silence, BODY_TIME)
+        } else {
+            (limits::ERROR_BODY, ERROR_BODY_TIME, ERROR_BODY_TIME)
+        };
         let mut bytes = Gathered::default();
-        let gather = self.gather(&mut response, head, &mut bytes, limits::ERROR_BODY, None);
-        let cut = tokio::time::timeout(ERROR_BODY_TIME, gather)
+        let gather = self.gather(&mut response, head, &mut bytes, limit, silence);
+        let cut = tokio::time::timeout(time, gather)
             .await
             .unwrap_or_else(|_| {
-                Some(Ending::Silent(
-                    "the rest of an error answer did not come in time".to_owned(),
-                ))
+                let seconds = time.as_secs();
+                Some(Ending::Silent(format!(
+                    "the server did not finish its answer within {seconds} s"
+                )))
             });
-        let bytes = self.hide_secrets(bytes.into_bytes());
+        let bytes = bytes.into_bytes();
+        let is_result = head.is_success() && classify::is_json(head);
+        let bytes = if is_result {
+            bytes
+        } else {
+            self.hide_secrets(bytes)
+        };
         Body { bytes, cut }
     }
 
@@ -399,10 +401,10 @@ impl Exchange {
         head: &Head,
         bytes: &mut Gathered,
         limit: usize,
-        silence: Option<Duration>,
+        silence: Duration,
     ) -> Option<Ending> {
         loop {
-            match self.chunk(response, silence).await {
+            match self.chunk(response, Some(silence)).await {
                 Err(silent) => return Some(silent),
                 Ok(Err(error)) => return Some(self.cut(&error, &head.url)),
                 Ok(Ok(None)) => return None,
@@ -518,4 +520,36 @@ impl http_body::Body for Tracked {
 )]
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::http::settings::NetworkSettings;
+
+    #[tokio::test]
+    async fn f24_a_crashed_exchange_is_reported_for_its_ticket() {
+        let settings = Settings {
+            server: Arc::new("http://127.0.0.1:1/".parse().unwrap()),
+            cookies: false,
+            headers_timeout: None,
+            body_timeout: None,
+            message_limit: 1,
+        };
+        let (_, headers) = watch::channel(Some(UserHeaders::default()));
+        let (inputs, _reports) = mpsc::channel(1);
+        let client = HttpClient::new(NetworkSettings::default());
+        let mut remote = Remote::new(client, settings, headers, inputs);
+        let abort = remote.tasks.spawn(async { panic!("a fault of ours") });
+        let (_, sent) = watch::channel(false);
+        remote.tickets.insert(abort.id(), Ticket(7));
+        remote.running.insert(Ticket(7), Running { abort, sent });
+        match remote.joined().await {
+            Some(Input::Failed(Ticket(7), trouble)) => {
+                assert_eq!((trouble.kind, trouble.sent), (TroubleKind::Internal, true));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(remote.running.is_empty() && remote.tickets.is_empty());
+    }
 }

@@ -80,6 +80,9 @@ pub const LATE_ANSWER: Duration = Duration::from_secs(2);
 /// How long a stream may stay open after it carried its response.
 pub const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a stream with which a notification or response was answered is read.
+pub const DRAIN: Duration = Duration::from_secs(60);
+
 /// From the order to end (signal, closed pipe, end of the grace) to the end, `DELETE` included.
 pub const SHUTDOWN: Duration = Duration::from_millis(1200);
 

@@ -64,7 +64,7 @@ impl Bridge {
                 handshake.unreachable += 1;
                 let first = handshake.unreachable == 1;
                 let quiet = self.link.recoveries.goes_on_for_long();
-                let text = format!("{}; trying again in {} s", trouble.text, wait.as_secs());
+                let text = format!("{} (trying again in {} s)", trouble.text, wait.as_secs());
                 let level = match first {
                     _ if quiet => Level::Debug,
                     true => Level::Warn,

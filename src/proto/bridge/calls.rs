@@ -245,7 +245,7 @@ impl Bridge {
             return;
         }
         match (ending, exchange.resume()) {
-            (Ending::Complete | Ending::Cut(_), Some(resume))
+            (Ending::Complete | Ending::Cut(_) | Ending::Silent(_), Some(resume))
                 if resume.fruitless < limits::RESUMPTIONS
                     && exchange.generation == self.link.generation =>
             {

@@ -211,7 +211,7 @@ impl Bridge {
             && exchange.purpose == Purpose::Initialized
         {
             let generation = exchange.generation;
-            self.repurpose(ticket, Purpose::Drain);
+            self.drain(ticket);
             self.barrier_passed(generation);
         }
     }

@@ -162,7 +162,7 @@ impl Bridge {
     /// A notification whose POST is answered with a stream: the stream is read to its end beside
     /// what follows.
     pub(super) fn on_post_streams(&mut self, ticket: Ticket) {
-        self.repurpose(ticket, Purpose::Drain);
+        self.drain(ticket);
         if self.outbox.sending == Some(ticket) {
             self.finish_front();
         }
@@ -178,10 +178,16 @@ impl Bridge {
 
     /// The server takes its time over one: the next goes out.
     pub(super) fn on_post_timeout(&mut self, ticket: Ticket) {
-        self.repurpose(ticket, Purpose::Drain);
+        self.drain(ticket);
         if self.outbox.sending == Some(ticket) {
             self.finish_front();
         }
+    }
+
+    /// Reads what else comes in this exchange, for a while.
+    pub(super) fn drain(&mut self, ticket: Ticket) {
+        self.repurpose(ticket, Purpose::Drain);
+        self.time_exchange(ticket, limits::DRAIN, Timer::Linger(ticket));
     }
 
     fn try_front_again(&mut self, wait: Duration, why: &str) {
