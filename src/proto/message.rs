@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json;
+use super::{json, limits, text};
 
 /// One JSON-RPC message: its text and where its parts stand.
 #[derive(Clone, Debug)]
@@ -216,6 +216,18 @@ impl Message {
         serde_json::from_str::<Code>(self.error()?)
             .ok()
             .map(|error| error.code)
+    }
+
+    /// `error.message` for people: one line of at most [`limits::QUOTED_CHARS`], without control
+    /// characters. Empty if there is none.
+    #[must_use]
+    pub fn error_text(&self) -> String {
+        let message = self
+            .error()
+            .and_then(|error| member(error, "message"))
+            .and_then(|raw| serde_json::from_str::<String>(raw).ok())
+            .unwrap_or_default();
+        text::sanitize(&message, limits::QUOTED_CHARS)
     }
 
     /// A member of `params`, decoded.

@@ -10,10 +10,9 @@ use super::handshake::{Outcome, Why};
 use super::{Bridge, Own, Phase, Purpose, Timer};
 use crate::proto::classify;
 use crate::proto::failure::{Executed, Failure, Kind};
-use crate::proto::message::member;
 use crate::proto::retry;
 use crate::proto::transport::Transport;
-use crate::proto::{Body, Head, Level, Trouble, TroubleKind, headers, limits, text};
+use crate::proto::{Body, Head, Level, Trouble, TroubleKind, headers, text};
 
 impl Bridge {
     /// The server is busy: the attempt is repeated when it says, or soon, a few times.
@@ -158,12 +157,7 @@ impl Bridge {
         let failure = match &outcome {
             Outcome::Fail(failure) => failure.clone(),
             Outcome::Refused(message) => {
-                let reason = message
-                    .error()
-                    .and_then(|error| member(error, "message"))
-                    .and_then(|raw| serde_json::from_str::<String>(raw).ok())
-                    .unwrap_or_default();
-                let reason = text::sanitize(&reason, limits::QUOTED_CHARS);
+                let reason = message.error_text();
                 let text = format!("the server refused \"initialize\": {reason}");
                 Failure::new(Kind::Connect, Executed::No, text)
             }

@@ -45,11 +45,12 @@ impl Bridge {
                 self.link.endpoint = moved_to;
             }
         }
-        let result: InitializeResult = message
-            .result()
-            .and_then(|result| serde_json::from_str(result).ok())
-            .unwrap_or_default();
-        self.link.version = HeaderValue::from_str(&result.protocol_version).ok();
+        let result = message.result().unwrap_or_default();
+        let version: String = read(result, "protocolVersion");
+        let capabilities: Capabilities = read(result, "capabilities");
+        self.link.version = HeaderValue::from_str(&version)
+            .ok()
+            .filter(|value| !value.is_empty());
         self.own.retain(|_, own| *own != Own::Initialize);
         let name = handshake.transport.client_name();
         let level = if first_time {
@@ -66,14 +67,14 @@ impl Bridge {
                     format!("Proxy established successfully between local STDIO and remote {name}"),
                 );
                 self.say(level, "Press Ctrl+C to exit");
-                self.client.list_changed = result.capabilities.list_changed();
+                self.client.list_changed = capabilities.list_changed();
                 self.client.log_level = None;
                 self.client.subscriptions.clear();
-                self.forward_initialize_result(&id, message, &result.protocol_version);
+                self.forward_initialize_result(&id, message, &version);
             }
             Why::Reopen => {
                 self.say(Level::Info, "a new session was opened");
-                let offered = result.capabilities.list_changed();
+                let offered = capabilities.list_changed();
                 for lost in self
                     .client
                     .list_changed
@@ -242,14 +243,6 @@ impl Bridge {
 }
 
 #[derive(Default, Deserialize)]
-struct InitializeResult {
-    #[serde(rename = "protocolVersion", default)]
-    protocol_version: String,
-    #[serde(default)]
-    capabilities: Capabilities,
-}
-
-#[derive(Default, Deserialize)]
 struct Capabilities {
     #[serde(default)]
     tools: Lists,
@@ -276,6 +269,13 @@ impl Capabilities {
         .filter_map(|(lists, name)| lists.list_changed.then_some(name))
         .collect()
     }
+}
+
+/// A member of the result; what cannot be read counts as absent.
+fn read<T: Default + for<'a> Deserialize<'a>>(result: &str, name: &str) -> T {
+    member(result, name)
+        .and_then(|raw| serde_json::from_str(raw).ok())
+        .unwrap_or_default()
 }
 
 /// A JSON object with one string member replaced; every other byte stays.

@@ -113,13 +113,7 @@ impl Bridge {
     /// A page of the list, or the server's own error.
     pub(super) fn on_tool_list(&mut self, message: &Message) {
         let Some(result) = message.result() else {
-            let reason = message
-                .error()
-                .and_then(|error| member(error, "message"))
-                .and_then(|raw| serde_json::from_str::<String>(raw).ok())
-                .unwrap_or_default();
-            let reason = text::sanitize(&reason, limits::QUOTED_CHARS);
-            return self.tool_list_failed(&unreadable(&reason));
+            return self.tool_list_failed(&unreadable(&message.error_text()));
         };
         // The filter learns from the page; what it cuts out is nobody's concern here.
         if let Err(error) = self.settings.filter.edit_list(result) {

@@ -676,3 +676,29 @@ fn t65_a_permanent_move_is_remembered_on_both_transports() {
     world.seconds(2);
     assert_eq!(world.take("GET").request.url.path(), "/new/mcp");
 }
+
+#[test]
+fn odd_capabilities_do_not_cost_the_version_header() {
+    for (capabilities, version, header) in [
+        (
+            json!({"tools": null}),
+            json!("2025-06-18"),
+            Some("2025-06-18"),
+        ),
+        (json!("none"), json!("2025-06-18"), Some("2025-06-18")),
+        (json!({}), json!(""), None),
+        (json!({}), json!(7), None),
+        (json!({}), json!("1\n2"), None),
+    ] {
+        let mut world = World::new();
+        world.initialize();
+        let initialize = world.take("initialize");
+        let result = json!({"protocolVersion": version, "capabilities": capabilities});
+        let answer = initialize.result(&result).to_string();
+        world.answer(&initialize, 200, &[], answer);
+        assert_eq!(world.response("init")["result"], result);
+        world.request(1, "tools/list");
+        let list = world.take("tools/list");
+        assert_eq!(list.header("mcp-protocol-version"), header, "{result}");
+    }
+}
