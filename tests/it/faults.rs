@@ -95,8 +95,7 @@ impl Chance {
             self.run(&key);
             reply
         };
-        if attempt == 1 && key.ends_with("50") {
-            // Rare enough not to look like a server that loses every session at once.
+        if attempt == 1 && self.pick(&format!("session of {key}"), 0) % 20 == 0 {
             return Refusal::NotFoundText.reply();
         }
         match self.pick(&key, attempt) % 30 {
