@@ -119,7 +119,8 @@ impl Driver {
                 }
             };
             self.bridge.handle(now(), input, &mut outputs);
-            for _ in 0..BURST {
+            let burst = if flowing { BURST } else { 0 };
+            for _ in 0..burst {
                 let Ok(input) = self.inputs.try_recv() else {
                     break;
                 };
