@@ -1,7 +1,7 @@
 //! The one HTTP client: trust, proxies, time limits and head limits in one place.
 //!
 //! In: [`NetworkSettings`] and the [`reqwest::Client`]s made from them, built when first needed.
-//! Out: trust in certificates ([`super::tls`]), the choice of a proxy ([`super::proxy`]), words
+//! Out: trust in certificates (`tls`), the choice of a proxy ([`super::proxy`]), words
 //! for failures ([`super::trouble`]), single exchanges.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What the user decided about the network, and the limits on the head of an answer.
 //!
-//! In: values. Out: reading them (`settings`), acting on them ([`super::client`], [`super::tls`]).
+//! In: values. Out: reading them (`settings`), acting on them ([`super::client`], `tls`).
 
 use std::path::PathBuf;
 use std::time::Duration;

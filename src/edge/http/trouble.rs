@@ -2,7 +2,7 @@
 //!
 //! In: the class of a failure and one sentence for people, with the next step. No sentence holds
 //! a query, user information or a proxy's password. Out: what is done about it
-//! ([`crate::proto`]), why a certificate is refused ([`super::tls`]).
+//! ([`crate::proto`]), why a certificate is refused (`tls`).
 
 use std::error::Error as StdError;
 use std::io;
