@@ -95,7 +95,11 @@ impl Chance {
             self.run(&key);
             reply
         };
-        if attempt == 1 && self.pick(&format!("session of {key}"), 0).is_multiple_of(20) {
+        if attempt == 1
+            && self
+                .pick(&format!("session of {key}"), 0)
+                .is_multiple_of(20)
+        {
             return Refusal::NotFoundText.reply();
         }
         match self.pick(&key, attempt) % 30 {
