@@ -139,9 +139,13 @@ impl Remote {
         let ticket = self.tickets.remove(&id)?;
         self.running.remove(&ticket);
         crashed.then(|| {
-            let text = "an exchange with the server crashed; please report this with the output of --debug";
-            let trouble =
-                Trouble { kind: TroubleKind::Internal, sent: true, text: text.to_owned() };
+            let text = "an exchange with the server crashed; please report this with the output \
+                        of --debug";
+            let trouble = Trouble {
+                kind: TroubleKind::Internal,
+                sent: true,
+                text: text.to_owned(),
+            };
             Input::Failed(ticket, trouble)
         })
     }
@@ -210,8 +214,9 @@ impl Exchange {
                     .unwrap_or_else(PoisonError::into_inner);
                 jar.store(&url, response.headers(), now());
             }
-            if status == 407 {
-                let proxy = self.shared.http.proxy_for(&url).unwrap_or_default();
+            if status == 407
+                && let Some(proxy) = self.shared.http.proxy_for(&url)
+            {
                 return Err(trouble::proxy_wants_credentials(&proxy));
             }
             let encoded = response.headers().get(header::CONTENT_ENCODING);

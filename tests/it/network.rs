@@ -590,3 +590,12 @@ fn cookies_can_be_switched_off() {
     let launch = Bridge::to(&remote.url()).args(["--disable-cookies"]);
     assert_eq!(later_cookies(&remote, launch), vec![None; 4]);
 }
+
+#[test]
+fn a_407_without_a_proxy_is_the_servers_own() {
+    let remote = Remote::serve(|_| Reply::text(407, "odd"));
+    let (error, stderr) = refusal(Bridge::to(&remote.url()));
+    assert_eq!(error["data"]["status"], json!(407));
+    assert_holds(&stderr, &["HTTP 407", "[http-status]"]);
+    assert!(!stderr.contains("proxy"), "{stderr}");
+}
