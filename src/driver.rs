@@ -74,6 +74,12 @@ impl HeaderCommands {
 }
 
 impl Driver {
+    /// Lines are taken for a little longer than facts while the client does not read: the end of
+    /// them may be the news.
+    fn wants_lines(&self) -> bool {
+        !self.stdout.is_overfull() && self.bridge.wants_lines()
+    }
+
     /// Runs until the bridge says that everything is done.
     pub async fn run(mut self) {
         let mut outputs = Vec::new();
@@ -103,7 +109,7 @@ impl Driver {
                     Some(input) => input,
                     None => continue,
                 },
-                line = self.lines.recv(), if lines_open && flowing && self.bridge.wants_lines() => {
+                line = self.lines.recv(), if lines_open && self.wants_lines() => {
                     lines_open = line.is_some();
                     fact(line)
                 }
@@ -134,9 +140,12 @@ impl Driver {
                     Output::Cancel(ticket) => self.remote.cancel(ticket),
                     Output::Say(level, text) => log::say(level, &text),
                     Output::RefreshHeaders => refresh.set(Some(commands.run())),
-                    Output::Exit => {
+                    Output::Exit { hurried } => {
                         write(&self.stdout, written);
-                        self.stdout.finish();
+                        tokio::select! {
+                            () = self.stdout.finish(hurried) => {}
+                            _ = self.stops.recv(), if !hurried => {}
+                        }
                         return;
                     }
                 }

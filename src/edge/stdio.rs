@@ -27,8 +27,11 @@ const BATCH: usize = 64 << 10;
 /// Bytes read from stdin at a time.
 const CHUNK: usize = 64 << 10;
 
-/// How long the writing thread may take at the end.
-const FLUSH: Duration = Duration::from_millis(300);
+/// How long the writing thread may take at the end when somebody asked for the end.
+const HURRIED: Duration = Duration::from_millis(300);
+
+/// How long a client that closed its own end may read nothing before what is left is dropped.
+const UNHURRIED: Duration = Duration::from_secs(10);
 
 /// What the client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,7 +144,7 @@ impl Lines {
 pub struct Output {
     sender: Option<blocking::Sender<Vec<Bytes>>>,
     backlog: Arc<Backlog>,
-    done: blocking::Receiver<()>,
+    done: oneshot::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
@@ -157,7 +160,7 @@ impl Output {
     pub fn start(output: impl Write + Send + 'static) -> (Self, oneshot::Receiver<()>) {
         let (sender, lines) = blocking::channel::<Vec<Bytes>>();
         let (closed_sender, closed) = oneshot::channel();
-        let (done_sender, done) = blocking::channel();
+        let (done_sender, done) = oneshot::channel();
         let backlog = Arc::new(Backlog::default());
         let shared = Arc::clone(&backlog);
         let write = move || {
@@ -208,10 +211,25 @@ impl Output {
         self.backlog.drained.notified().await;
     }
 
-    /// Waits, for a moment, until everything is written.
-    pub fn finish(mut self) {
+    /// Whether more than that waits, so that not even answers to wrong lines have room.
+    #[must_use]
+    pub fn is_overfull(&self) -> bool {
+        self.backlog.bytes.load(Ordering::Relaxed) >= 2 * OUTPUT_QUEUED
+    }
+
+    /// Waits until everything is written, or the client reads nothing for a while: a moment if
+    /// `hurried`, else long enough for a script's slow reader.
+    pub async fn finish(mut self, hurried: bool) {
         self.sender = None;
-        let _ = self.done.recv_timeout(FLUSH);
+        let patience = if hurried { HURRIED } else { UNHURRIED };
+        loop {
+            let waiting = self.backlog.bytes.load(Ordering::Relaxed);
+            let written = tokio::time::timeout(patience, &mut self.done).await.is_ok();
+            let moves = self.backlog.bytes.load(Ordering::Relaxed) < waiting;
+            if written || hurried || !moves {
+                return;
+            }
+        }
     }
 }
 
@@ -222,28 +240,29 @@ fn write_all(
 ) -> std::io::Result<()> {
     let mut batch = Vec::new();
     while let Ok(first) = lines.recv() {
-        let mut written = 0;
+        let mut batched = 0;
         for line in std::iter::once(first).chain(lines.try_iter()).flatten() {
-            written += line.len();
             if batch.len() + line.len() >= BATCH {
                 output.write_all(&batch)?;
                 batch.clear();
+                note_written(backlog, std::mem::take(&mut batched));
             }
-            if line.len() >= BATCH {
-                output.write_all(&line)?;
-                drop(line);
-                batch.push(b'\n');
-                // A long line alone may be all that the queue holds: do not hold it back.
-                note_written(backlog, std::mem::take(&mut written));
-            } else {
+            if line.len() < BATCH {
+                batched += line.len();
                 batch.extend_from_slice(&line);
-                batch.push(b'\n');
+            } else {
+                // Piece by piece, so that it shows whether the client reads.
+                for piece in line.chunks(BATCH) {
+                    output.write_all(piece)?;
+                    note_written(backlog, piece.len());
+                }
             }
+            batch.push(b'\n');
         }
         output.write_all(&batch)?;
         output.flush()?;
         batch.clear();
-        note_written(backlog, written);
+        note_written(backlog, batched);
     }
     Ok(())
 }
@@ -281,6 +300,14 @@ mod tests {
             })
             .unwrap();
         lines
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(future)
     }
 
     fn line(text: &'static str) -> FromClient {
@@ -354,7 +381,7 @@ mod tests {
             Bytes::from_static(b"b"),
         ]);
         output.write(vec![Bytes::from_static(b"c")]);
-        output.finish();
+        block_on(output.finish(true));
         let expected = [b"a\n", &long[..], b"\nb\nc\n"].concat();
         assert!(*written.0.lock().unwrap() == expected);
     }
@@ -396,11 +423,7 @@ mod tests {
         for _ in 0..3 {
             let _ = go.send(());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        block_on(async {
             tokio::time::timeout(Duration::from_secs(20), output.drained())
                 .await
                 .unwrap();

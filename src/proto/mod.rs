@@ -90,8 +90,11 @@ pub enum Output {
     /// Run the commands behind `--header-command` again, then report
     /// [`Input::HeadersRefreshed`].
     RefreshHeaders,
-    /// Everything is done; end the process.
-    Exit,
+    /// Everything is done: end the process, once the lines are written.
+    Exit {
+        /// Somebody asked for the end: do not wait for a client that reads slowly.
+        hurried: bool,
+    },
 }
 
 /// How loud an [`Output::Say`] is.

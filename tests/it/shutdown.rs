@@ -111,6 +111,55 @@ fn t51_a_server_that_refuses_delete_changes_nothing() {
     }
 }
 
+/// `mcp-bridge URL < script | slow-reader`.
+#[test]
+fn a_slow_reader_gets_everything() {
+    // More than the kernel's buffers hold.
+    const NOTES: usize = 60;
+    let remote = Legacy::sessions()
+        .on("tools/call", |call| {
+            let data = "x".repeat(64 << 10);
+            let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": data}});
+            let mut messages = vec![note; NOTES];
+            messages.push(call.result_message(&json!({})));
+            Reply::sse(&messages)
+        })
+        .start();
+    let mut bridge = connect(&remote, &[]);
+    bridge.pause_stdout();
+    bridge.send(&rpc::echo(1, "big"));
+    bridge.close_stdin();
+    remote.wait_call("DELETE");
+    // Longer than an end that somebody asks for would wait.
+    std::thread::sleep(Duration::from_millis(800));
+    bridge.resume_stdout();
+    let ended = bridge.ended();
+    assert!(ended.status.success());
+    assert_eq!(ended.messages.len(), NOTES + 1);
+    assert_eq!(ended.messages[NOTES]["id"], 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_end_of_input_is_seen_while_nobody_reads_the_output() {
+    let remote = Legacy::sessions().start();
+    let mut bridge = connect(&remote, &[]);
+    let stream = remote.wait_stream();
+    bridge.may_cut_stdout();
+    bridge.pause_stdout();
+    let data = "x".repeat(64 << 10);
+    let note =
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": data}});
+    for _ in 0..200 {
+        stream.event(&note);
+    }
+    bridge.close_stdin();
+    remote.wait_call("DELETE");
+    // It still waits for a reader; a signal puts an end to that.
+    bridge.signal(rustix::process::Signal::TERM);
+    assert!(bridge.wait_exit().success());
+}
+
 #[test]
 fn nothing_is_sent_for_a_client_that_says_nothing() {
     let remote = Legacy::sessions().start();
@@ -526,7 +575,7 @@ impl World {
     fn has_ended(&self) -> bool {
         self.orders
             .iter()
-            .any(|order| matches!(order, Output::Exit))
+            .any(|order| matches!(order, Output::Exit { .. }))
     }
 }
 

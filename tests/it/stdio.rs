@@ -659,7 +659,7 @@ fn a_client_that_does_not_read_can_still_end_the_bridge() {
         stream.send(line.clone());
     }
     settled(|| stream.queued());
-    // Stdin is no longer read either, so that its end is not seen: hosts send a signal next.
+    // Hosts that are done send a signal next.
     bridge.signal(rustix::process::Signal::TERM);
     assert!(bridge.wait_exit().success());
     assert_eq!(remote.calls_of("DELETE").len(), 1);

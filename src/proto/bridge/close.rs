@@ -12,8 +12,11 @@ pub(super) enum Closing {
     No,
     /// The client sends nothing more; open requests may still finish.
     Grace,
-    /// Only the end of the session is waited for; a signal asked for it, or something else.
+    /// Only the end of the session is waited for.
     Ending {
+        /// Somebody asked for it.
+        stopped: bool,
+        /// Somebody asked for it with a signal.
         signalled: bool,
     },
 }
@@ -29,7 +32,12 @@ impl Bridge {
 
     pub(super) fn on_stop(&mut self, reason: StopReason) {
         let signalled = reason == StopReason::Signal;
-        if let Closing::Ending { signalled: before } = &mut self.closing {
+        if let Closing::Ending {
+            stopped,
+            signalled: before,
+        } = &mut self.closing
+        {
+            *stopped = true;
             // A parent that dies and the pipes it takes with it are no second request.
             if std::mem::replace(before, *before || signalled) && signalled {
                 self.exit();
@@ -42,13 +50,16 @@ impl Bridge {
             StopReason::ParentGone => "the program that started the bridge is gone",
         };
         self.say(Level::Info, format!("Shutting down: {text}"));
+        self.closing = Closing::Ending {
+            stopped: true,
+            signalled,
+        };
         self.finish(reason != StopReason::OutputClosed);
-        self.closing = Closing::Ending { signalled };
     }
 
     pub(super) fn on_grace_over(&mut self) {
         if self.closing == Closing::Grace {
-            self.finish(true);
+            self.finish_by_itself();
         }
     }
 
@@ -59,8 +70,16 @@ impl Bridge {
             && self.outbox.is_empty()
             && !matches!(self.link.phase, Phase::Barrier(_));
         if self.closing == Closing::Grace && idle {
-            self.finish(true);
+            self.finish_by_itself();
         }
+    }
+
+    fn finish_by_itself(&mut self) {
+        self.closing = Closing::Ending {
+            stopped: false,
+            signalled: false,
+        };
+        self.finish(true);
     }
 
     /// Whether nothing but the end of the session is waited for.
@@ -70,7 +89,6 @@ impl Bridge {
     }
 
     fn finish(&mut self, answer: bool) {
-        self.closing = Closing::Ending { signalled: false };
         if answer {
             let text = "the bridge was ended before the server answered";
             let failure = Failure::new(Kind::Shutdown, Executed::Unknown, text);
@@ -99,8 +117,8 @@ impl Bridge {
     }
 
     pub(super) fn exit(&mut self) {
-        self.closing = Closing::Ending { signalled: true };
+        let hurried = matches!(self.closing, Closing::Ending { stopped: true, .. });
         self.timers.clear();
-        self.out.push(Output::Exit);
+        self.out.push(Output::Exit { hurried });
     }
 }

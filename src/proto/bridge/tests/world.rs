@@ -423,7 +423,7 @@ impl World {
                 }
                 Output::Say(level, text) => self.said.push((level, text)),
                 Output::RefreshHeaders => {}
-                Output::Exit => self.exited = true,
+                Output::Exit { .. } => self.exited = true,
             }
         }
     }
