@@ -111,7 +111,14 @@ impl Bridge {
             return;
         };
         let Some(other) = handshake.other.take() else {
-            let outcome = handshake.http_outcome.take().unwrap_or(outcome);
+            let mut outcome = handshake.http_outcome.take().unwrap_or(outcome);
+            let strategy = self.settings.strategy;
+            if let Outcome::Fail(failure) = &mut outcome
+                && strategy.second().is_none()
+            {
+                let (text, tried) = (&failure.text, strategy.as_str());
+                failure.text = format!("{text}; nothing else was tried (--transport {tried})");
+            }
             self.conclude(outcome);
             return;
         };

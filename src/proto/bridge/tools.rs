@@ -63,15 +63,15 @@ impl Bridge {
         };
         let name = text::sanitize(&name, 100);
         let flag = refusal.flag();
-        let hidden = format!("tool \"{name}\" is not available here: {flag}");
+        let hidden = format!("tool \"{name}\" is not available: hidden by {flag}");
         match refusal {
             Refusal::Ignored | Refusal::NotOnly => Verdict::Refused(failure(hidden)),
             Refusal::NotReadOnly => Verdict::Refused(failure(format!(
-                "{hidden}, and the server does not mark it as read-only"
+                "{hidden}: the server does not mark it as read-only"
             ))),
-            Refusal::NotListed => Verdict::Unlisted(failure(format!(
-                "{hidden}, and the server does not list it"
-            ))),
+            Refusal::NotListed => {
+                Verdict::Unlisted(failure(format!("{hidden}: the server does not list it")))
+            }
         }
     }
 

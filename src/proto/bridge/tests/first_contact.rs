@@ -702,3 +702,19 @@ fn odd_capabilities_do_not_cost_the_version_header() {
         assert_eq!(list.header("mcp-protocol-version"), header, "{result}");
     }
 }
+
+#[test]
+fn an_error_says_that_the_other_transport_was_ruled_out() {
+    for (strategy, named) in [
+        (Strategy::HttpOnly, true),
+        (Strategy::SseOnly, true),
+        (Strategy::HttpFirst, false),
+    ] {
+        let mut world = with(strategy);
+        world.initialize();
+        world.play(|world, posted| world.answer(posted, 404, &[], "Not Found"));
+        let message = world.response("init")["error"]["message"].to_string();
+        let words = format!("--transport {}", strategy.as_str());
+        assert_eq!(message.contains(&words), named, "{message}");
+    }
+}
