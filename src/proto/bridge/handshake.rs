@@ -14,7 +14,7 @@ use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
 use crate::proto::transport::{self, Transport};
-use crate::proto::{Body, Ending, Head, Level, Ticket, Trouble, json, limits, revision, text};
+use crate::proto::{Body, Ending, Head, Level, Ticket, json, limits, revision, text};
 
 /// One attempt to get an `initialize` answered, over one transport or both.
 #[derive(Debug)]
@@ -86,11 +86,10 @@ impl Bridge {
 
     /// Replays it in order to get a new session.
     pub(super) fn reopen(&mut self) {
+        let id = self.own_id();
         let Some(initialize) = &self.client.initialize else {
             return;
         };
-        let id = Id::text(&format!("mb-{}-{}", self.settings.nonce, self.serial + 1));
-        self.serial += 1;
         let Ok(mut replay) = Message::parse(initialize.with_id(&id)) else {
             return;
         };
@@ -227,6 +226,11 @@ impl Bridge {
             status if classify::is_transient(status) => return self.initialize_busy(head, body),
             _ => {}
         }
+        if let Some(ending) = &body.cut
+            && head.is_success()
+        {
+            return self.initialize_cut(ending);
+        }
         if let Content::Rpc(messages) = content {
             self.exchanges.insert(ticket, exchange);
             for message in messages {
@@ -267,24 +271,31 @@ impl Bridge {
         if self.handshake().is_none() {
             return;
         }
-        if let Ending::TooLarge(text) | Ending::Silent(text) = ending {
-            let failure = Failure::new(Kind::LimitExceeded, Executed::Unknown, text.clone());
-            self.conclude(Outcome::Fail(failure));
-            return;
-        }
         match &exchange.last_event {
-            Some(_) if exchange.fruitless < limits::RESUMPTIONS => {
+            Some(_)
+                if matches!(ending, Ending::Complete | Ending::Cut(_))
+                    && exchange.fruitless < limits::RESUMPTIONS =>
+            {
                 let wait =
                     retry::stream_wait(exchange.retry_ms, exchange.fruitless, &mut self.jitter);
                 self.initialize_resume = exchange.resume();
                 self.retry_handshake(wait);
             }
-            _ => self.repeat_initialize("the stream ended"),
+            _ => self.initialize_cut(ending),
         }
     }
 
-    pub(super) fn on_initialize_failed(&mut self, trouble: &Trouble) {
-        self.handshake_trouble(trouble);
+    /// The answer began and broke off.
+    fn initialize_cut(&mut self, ending: &Ending) {
+        let (kind, text) = match ending {
+            Ending::TooLarge(text) => (Kind::LimitExceeded, text),
+            Ending::Silent(text) => (Kind::Timeout, text),
+            Ending::Complete | Ending::Cut(_) => {
+                return self.repeat_initialize("the connection ended");
+            }
+        };
+        let failure = Failure::new(kind, Executed::Unknown, text.clone());
+        self.conclude(Outcome::Fail(failure));
     }
 
     /// A JSON-RPC response to `initialize`, on whatever stream it came.

@@ -378,7 +378,7 @@ impl Bridge {
         self.trace(ticket, || trouble.text.clone());
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_failed(&id, &exchange, trouble),
-            Purpose::Initialize => self.on_initialize_failed(trouble),
+            Purpose::Initialize => self.handshake_trouble(trouble),
             Purpose::Sse => self.on_sse_failed(trouble),
             Purpose::Initialized => self.on_initialized_failed(exchange.generation, trouble),
             Purpose::Post => self.on_post_failed(trouble),

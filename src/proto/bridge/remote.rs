@@ -11,6 +11,7 @@ use http::HeaderValue;
 
 use super::{Bridge, Phase, Purpose, Timer};
 use crate::proto::failure::{Executed, Failure, Kind as FailureKind};
+use crate::proto::filter::Unfilterable;
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Kind, Message, Parsed, member};
 use crate::proto::sse::Event;
@@ -193,17 +194,17 @@ impl Bridge {
         };
         let edited = match self.settings.filter.edit_list(result) {
             Ok(None) => return Some(message),
-            Ok(Some(edited)) => Message::parse(message.with_result(&edited)).ok(),
-            Err(_) => None,
+            Ok(Some(edited)) => {
+                Message::parse(message.with_result(&edited)).map_err(|_| Unfilterable)
+            }
+            Err(error) => Err(error),
         };
-        if edited.is_none() {
-            let text = "the server's tool list cannot be filtered: it names its tools twice";
-            self.fail(
-                id,
-                &Failure::new(FailureKind::NotMcp, Executed::Unknown, text),
-            );
+        if let Err(error) = &edited {
+            let text = error.to_string();
+            let failure = Failure::new(FailureKind::NotMcp, Executed::Unknown, text);
+            self.fail(id, &failure);
         }
-        edited
+        edited.ok()
     }
 
     /// Keeps what a new session would have to be told.

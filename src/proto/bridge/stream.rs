@@ -44,13 +44,17 @@ impl Bridge {
     }
 
     /// The `endpoint` event: where to POST (MCP 2024-11-05, Transports, HTTP with SSE). It may
-    /// come again on the same stream; the newest counts.
+    /// come again on the same stream; the newest counts, unless it lies on another origin.
     pub(super) fn on_endpoint(&mut self, ticket: Ticket, announced: &str) {
         if self.link.sse != Some(ticket) {
             return;
         }
         let endpoint = match transport::sse_endpoint(&self.link.stream_url, announced) {
             Ok(endpoint) => Arc::new(endpoint),
+            Err(text) if self.handshake().is_none() => {
+                self.say_once("endpoint-moved", Level::Warn, || text);
+                return;
+            }
             Err(text) => {
                 self.drop_sse();
                 let failure = Failure::new(Kind::EndpointOriginMismatch, Executed::No, text);
@@ -66,10 +70,7 @@ impl Bridge {
         {
             self.link.base = moved_to;
         }
-        let opening = self.handshake().is_some_and(|handshake| {
-            handshake.transport == Transport::Sse && handshake.ticket.is_none()
-        });
-        if opening {
+        if self.awaits_endpoint() {
             if let Some(handshake) = self.handshake() {
                 handshake.http_outcome = None;
             }
@@ -78,11 +79,7 @@ impl Bridge {
     }
 
     pub(super) fn on_endpoint_timeout(&mut self, ticket: Ticket) {
-        let waiting = self.link.sse == Some(ticket)
-            && self.handshake().is_some_and(|handshake| {
-                handshake.transport == Transport::Sse && handshake.ticket.is_none()
-            });
-        if waiting {
+        if self.link.sse == Some(ticket) && self.awaits_endpoint() {
             self.no_endpoint("no \"endpoint\" event came within 10 s");
         }
     }

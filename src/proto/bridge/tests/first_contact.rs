@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::world::{Posted, World, head, initialize_result};
-use crate::proto::TroubleKind;
 use crate::proto::transport::Strategy;
+use crate::proto::{Body, Ending, Input, TroubleKind};
 
 const ALL: [Strategy; 4] = [
     Strategy::HttpFirst,
@@ -716,5 +717,42 @@ fn an_error_says_that_the_other_transport_was_ruled_out() {
         let message = world.response("init")["error"]["message"].to_string();
         let words = format!("--transport {}", strategy.as_str());
         assert_eq!(message.contains(&words), named, "{message}");
+    }
+}
+
+#[test]
+fn an_answer_to_initialize_that_breaks_off_is_asked_for_once_more() {
+    let broken = |ending: Ending| Body {
+        bytes: Bytes::from_static(br#"{"jsonrpc":"2.0","id":"init","res"#),
+        cut: Some(ending),
+    };
+    let mut world = World::new();
+    world.initialize();
+    for _ in 0..2 {
+        let initialize = world.take("initialize");
+        let head = head(&initialize, 200, &[]);
+        let cut = broken(Ending::Cut("reset".to_owned()));
+        world.feed(Input::Answer(initialize.ticket, head, cut));
+    }
+    assert_eq!(
+        world.response("init")["error"]["data"]["kind"],
+        "stream-ended"
+    );
+    assert_eq!(
+        world.pending(),
+        Vec::<&str>::new(),
+        "the other transport was tried"
+    );
+
+    for (ending, kind) in [
+        (Ending::TooLarge("too large".to_owned()), "limit_exceeded"),
+        (Ending::Silent("silent".to_owned()), "timeout"),
+    ] {
+        let mut world = World::new();
+        world.initialize();
+        let initialize = world.take("initialize");
+        let head = head(&initialize, 200, &[]);
+        world.feed(Input::Answer(initialize.ticket, head, broken(ending)));
+        assert_eq!(world.response("init")["error"]["data"]["kind"], kind);
     }
 }

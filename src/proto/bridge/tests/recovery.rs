@@ -1206,3 +1206,24 @@ fn what_may_have_run_is_not_said_to_have_not() {
     world.answer(&initialize, 500, &[], "");
     assert_eq!(world.response(1)["error"]["data"]["executed"], "unknown");
 }
+
+#[test]
+fn g08_an_endpoint_that_moves_to_another_origin_later_is_not_followed() {
+    let mut world = World::sse();
+    let stream = world.connect_sse("/m?sid=1");
+    world.request(1, "tools/call");
+    let call = world.take("tools/call");
+    world.accept(&call);
+    world.endpoint(&stream, "https://elsewhere.example/m");
+    assert!(world.is_running(&stream));
+    world.request(2, "tools/list");
+    let list = world.take("tools/list");
+    assert_eq!(list.request.url.path(), "/m");
+    assert_eq!(list.request.url.host_str(), call.request.url.host_str());
+    world.accept(&list);
+    for posted in [&call, &list] {
+        world.event(&stream, &posted.result(&json!({})));
+    }
+    assert_eq!(world.response(1)["result"], json!({}));
+    assert_eq!(world.response(2)["result"], json!({}));
+}
