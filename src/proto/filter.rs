@@ -125,12 +125,6 @@ impl Filter {
         self.read_only || !self.ignore.is_empty() || !self.only.is_empty()
     }
 
-    /// Whether the name patterns alone let the tool through.
-    #[must_use]
-    pub fn allows_name(&self, name: &str) -> bool {
-        self.refusal_by_name(name).is_none()
-    }
-
     /// Why a call of this tool must not reach the server; `None` if it may. `name` is the text
     /// that the JSON string stands for.
     #[must_use]

@@ -8,9 +8,6 @@ use std::fmt;
 use bytes::Bytes;
 use memchr::memchr2;
 
-/// Default limit of one event's data, and of any single line, in bytes.
-pub const EVENT_LIMIT: usize = 64 << 20;
-
 /// Longest value of `id:`, `event:` and `retry:`, in bytes; a longer one is ignored.
 pub const VALUE_LIMIT: usize = 1 << 10;
 

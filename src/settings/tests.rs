@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::cli::Parsed;
+use crate::proto::filter::Refusal;
 
 const URL: &str = "https://example.com/mcp";
 
@@ -177,8 +178,10 @@ fn tools_are_filtered_as_asked() {
     ];
     let filter = resolve(&args, &[]).bridge.filter;
     assert!(filter.is_active());
-    assert!(filter.allows_name("getX") && filter.allows_name("delay"));
-    assert!(!filter.allows_name("deleteX") && !filter.allows_name("put"));
+    let refused = |name| filter.refusal(name).map(Refusal::flag);
+    assert_eq!((refused("getX"), refused("delay")), (None, None));
+    assert_eq!(refused("deleteX"), Some("--ignore-tool"));
+    assert_eq!(refused("put"), Some("--only-tool"));
     assert!(!resolve(&[URL], &[]).bridge.filter.is_active());
     assert!(
         resolve(&[URL, "--read-only"], &[])

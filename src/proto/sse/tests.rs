@@ -7,6 +7,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::limits;
 
 const SAMPLE: &[u8] = b"\xef\xbb\xbf: hello\r\n\
     event: endpoint\rdata: /rpc?sid=1\r\r\
@@ -54,7 +55,7 @@ fn sample_events() -> Vec<Event> {
 }
 
 fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
-    let mut decoder = Decoder::new(EVENT_LIMIT);
+    let mut decoder = Decoder::new(limits::MESSAGE);
     let mut events = Vec::new();
     for chunk in chunks {
         decoder.feed(chunk, &mut events).unwrap();
@@ -145,7 +146,7 @@ fn a_mark_counts_only_at_the_start() {
 
 #[test]
 fn the_unfinished_event_is_handed_over() {
-    let mut decoder = Decoder::new(EVENT_LIMIT);
+    let mut decoder = Decoder::new(limits::MESSAGE);
     let mut events = Vec::new();
     decoder
         .feed(b"event: x\ndata: {}\nid: 12", &mut events)
@@ -278,7 +279,7 @@ fn g03_comments_and_unknown_fields_leave_nothing_behind() {
 
 #[test]
 fn data_is_handed_over_not_copied() {
-    let mut decoder = Decoder::new(EVENT_LIMIT);
+    let mut decoder = Decoder::new(limits::MESSAGE);
     let mut events = Vec::new();
     decoder.feed(b"data: ", &mut events).unwrap();
     for _ in 0..100 {
