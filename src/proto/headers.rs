@@ -80,7 +80,8 @@ pub fn encode_value(text: &str) -> HeaderValue {
 }
 
 /// Adds the fields that mirror a message: `Mcp-Method`, and `Mcp-Name` for the methods that name
-/// a tool, a prompt or a resource. `params` is raw JSON text.
+/// a tool, a prompt or a resource. `params` is raw JSON text. A response has no method (an empty
+/// one here) and mirrors nothing.
 ///
 /// A name that is missing, empty, not a string or given twice adds none, nor does one over
 /// [`MIRROR_LIMIT`].
@@ -91,7 +92,7 @@ pub fn mirrored(method: &str, params: Option<&str>, out: &mut Vec<(HeaderName, H
             out.push((name, value));
         }
     };
-    if method.len() <= MIRROR_LIMIT {
+    if !method.is_empty() && method.len() <= MIRROR_LIMIT {
         add(METHOD, method);
     }
     let named = match method {
@@ -287,6 +288,13 @@ mod tests {
             .into_iter()
             .find(|(name, _)| name == "mcp-name")
             .map(|pair| pair.1)
+    }
+
+    #[test]
+    fn a_response_mirrors_nothing() {
+        let mut fields = Vec::new();
+        mirrored("", None, &mut fields);
+        assert_eq!(fields, []);
     }
 
     #[test]
