@@ -40,6 +40,70 @@ pub enum Kind {
     Timeout,
     /// Hidden by a tool option.
     ToolNotAvailable,
+    /// A plain http address, or one with a scheme that must not be used, where https is needed.
+    InsecureUrl,
+    /// An address inside a network that the server has no business to name.
+    BlockedAddress,
+    /// Metadata could not be fetched for a reason that may pass.
+    DiscoveryUnreachable,
+    /// The server says nowhere how to sign in.
+    DiscoveryFailed,
+    /// A metadata document cannot be used.
+    MetadataInvalid,
+    /// The protected resource metadata speaks of another resource.
+    ResourceMismatch,
+    /// The authorization server metadata names another issuer.
+    IssuerMismatch,
+    /// The authorization server does not promise PKCE with S256.
+    PkceUnsupported,
+    /// There is no way to become a client of this authorization server.
+    NoRegistrationMethod,
+    /// The authorization server refused to register the client.
+    RegistrationRejected,
+    /// The configured client belongs to another authorization server.
+    ClientIssuerMismatch,
+    /// The authorization server refused the client.
+    ClientRejected,
+    /// The person, or a policy, said no.
+    AuthorizationDenied,
+    /// The authorization server ended the sign-in with an error.
+    AuthorizationError,
+    /// Nobody signed in in time.
+    AuthorizationTimeout,
+    /// The authorization response came from another issuer.
+    IssMismatch,
+    /// The address that the browser is to return to cannot be listened on.
+    CallbackPortInUse,
+    /// The token endpoint's answer cannot be used.
+    TokenResponseInvalid,
+    /// The authorization server refused to renew the token, for good.
+    RefreshRejected,
+    /// The token could not be renewed, for now.
+    RefreshUnavailable,
+    /// The token does not allow this.
+    InsufficientScope,
+    /// Asking for more scope did not help.
+    ScopeLoop,
+    /// Signing in again did not help.
+    AuthLoop,
+    /// Another process keeps the lock.
+    LockTimeout,
+    /// A stored file cannot be read.
+    StoreCorrupt,
+    /// A stored file cannot be written.
+    StoreUnwritable,
+    /// A stored file or folder is open to others.
+    StoreInsecure,
+    /// The device code was not used in time.
+    DeviceExpired,
+    /// The person said no on the other device.
+    DeviceDenied,
+    /// The authorization server refused an assertion.
+    AssertionRejected,
+    /// A proof of possession was refused.
+    DpopRejected,
+    /// A proof of possession is needed and not possible.
+    DpopUnsupported,
 }
 
 impl Kind {
@@ -59,6 +123,38 @@ impl Kind {
             Self::StreamEnded => "stream-ended",
             Self::Timeout => "timeout",
             Self::ToolNotAvailable => "tool-not-available",
+            Self::InsecureUrl => "insecure_url",
+            Self::BlockedAddress => "blocked_address",
+            Self::DiscoveryUnreachable => "discovery_unreachable",
+            Self::DiscoveryFailed => "discovery_failed",
+            Self::MetadataInvalid => "metadata_invalid",
+            Self::ResourceMismatch => "resource_mismatch",
+            Self::IssuerMismatch => "issuer_mismatch",
+            Self::PkceUnsupported => "pkce_unsupported",
+            Self::NoRegistrationMethod => "no_registration_method",
+            Self::RegistrationRejected => "registration_rejected",
+            Self::ClientIssuerMismatch => "client_issuer_mismatch",
+            Self::ClientRejected => "client_rejected",
+            Self::AuthorizationDenied => "authorization_denied",
+            Self::AuthorizationError => "authorization_error",
+            Self::AuthorizationTimeout => "authorization_timeout",
+            Self::IssMismatch => "iss_mismatch",
+            Self::CallbackPortInUse => "callback_port_in_use",
+            Self::TokenResponseInvalid => "token_response_invalid",
+            Self::RefreshRejected => "refresh_rejected",
+            Self::RefreshUnavailable => "refresh_unavailable",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::ScopeLoop => "scope_loop",
+            Self::AuthLoop => "auth_loop",
+            Self::LockTimeout => "lock_timeout",
+            Self::StoreCorrupt => "store_corrupt",
+            Self::StoreUnwritable => "store_unwritable",
+            Self::StoreInsecure => "store_insecure",
+            Self::DeviceExpired => "device_expired",
+            Self::DeviceDenied => "device_denied",
+            Self::AssertionRejected => "assertion_rejected",
+            Self::DpopRejected => "dpop_rejected",
+            Self::DpopUnsupported => "dpop_unsupported",
         }
     }
 }

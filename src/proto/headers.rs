@@ -11,8 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use memchr::memmem;
 use serde::Deserialize;
+
+use super::secret::mask;
 
 /// `Mcp-Session-Id` (MCP 2025-11-25, Transports, Session Management).
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -197,47 +198,21 @@ impl UserHeaders {
 
     /// A text in which every value of these headers that stands in it is replaced by `[hidden]`:
     /// servers and gateways quote requests in their errors. `None` if there is none. Values of
-    /// fewer than [`SECRET_BYTES`] bytes are left, for they stand in texts by chance.
+    /// fewer than [`super::secret::MASKED_BYTES`] bytes are left, for they stand in texts by chance.
     #[must_use]
     pub fn hide_values(&self, text: &[u8]) -> Option<Bytes> {
-        let mut hidden: Option<Vec<u8>> = None;
-        for secret in self
-            .list
-            .iter()
-            .flat_map(|(_, value)| secrets(value.as_bytes()))
-        {
-            let current = hidden.as_deref().unwrap_or(text);
-            let finder = memmem::Finder::new(secret);
-            if finder.find(current).is_none() {
-                continue;
-            }
-            let mut masked = Vec::with_capacity(current.len());
-            let mut rest = current;
-            while let Some(at) = finder.find(rest) {
-                let (before, from) = rest.split_at(at);
-                masked.extend_from_slice(before);
-                masked.extend_from_slice(HIDDEN);
-                rest = from.get(secret.len()..).unwrap_or_default();
-            }
-            masked.extend_from_slice(rest);
-            hidden = Some(masked);
-        }
-        hidden.map(Bytes::from)
+        let values = self.list.iter();
+        mask(
+            text,
+            values.flat_map(|(_, value)| secrets(value.as_bytes())),
+        )
     }
 }
-
-/// Shorter header values are not looked for in texts, in bytes.
-pub const SECRET_BYTES: usize = 8;
-
-const HIDDEN: &[u8] = b"[hidden]";
 
 /// The value, and what follows its scheme (`Bearer TOKEN`, RFC 9110 §11.6.2).
 fn secrets(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let after_scheme = memchr::memchr(b' ', value).and_then(|space| value.get(space + 1..));
-    [Some(value), after_scheme]
-        .into_iter()
-        .flatten()
-        .filter(|secret| secret.len() >= SECRET_BYTES)
+    [Some(value), after_scheme].into_iter().flatten()
 }
 
 /// Prints the names alone.

@@ -17,6 +17,7 @@
 //! In: messages, sessions, transports, what may be sent twice and what must not. Out: how bytes
 //! travel (`edge`), what the user typed (`settings`), when it is (`driver`).
 
+pub mod auth;
 pub mod bridge;
 pub mod classify;
 pub mod cookies;
@@ -30,13 +31,16 @@ pub mod message;
 pub mod redirect;
 pub mod retry;
 pub mod revision;
+pub mod secret;
 pub mod sse;
 pub mod text;
 pub mod transport;
 
 use std::sync::Arc;
 
+use auth::challenge::Challenge;
 use bytes::Bytes;
+use failure::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
@@ -67,11 +71,11 @@ pub enum Input {
     Ended(Ticket, Ending),
     /// The exchange came to no answer at all.
     Failed(Ticket, Trouble),
-    /// The commands behind `--header-command` have run again.
-    HeadersRefreshed {
-        /// Whether every command succeeded.
-        ok: bool,
-    },
+    /// What [`Output::Authorize`] asked for needs a person; the outcome follows later.
+    SignInNeeded(Prompt),
+    /// What [`Output::Authorize`] asked for is done: there are other credentials, or none to be
+    /// had.
+    Authorized(Result<(), Failure>),
     /// The time asked for by [`Bridge::wake_at`] has come.
     Wake,
 }
@@ -87,14 +91,46 @@ pub enum Output {
     Cancel(Ticket),
     /// Tell the person (stderr, log file).
     Say(Level, String),
-    /// Run the commands behind `--header-command` again, then report
-    /// [`Input::HeadersRefreshed`].
-    RefreshHeaders,
+    /// Get other credentials (run the header commands again, renew the token, let the person sign
+    /// in), then report [`Input::Authorized`].
+    Authorize(Refused),
+    /// Keep this result of `initialize`, raw JSON, for the next start.
+    Remember(String),
     /// Everything is done: end the process, once the lines are written.
     Exit {
         /// Somebody asked for the end: do not wait for a client that reads slowly.
         hurried: bool,
     },
+}
+
+/// A refusal for want of credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The credentials that were refused, as in [`Head::credentials`].
+    pub credentials: u64,
+    /// What the server wants.
+    pub challenge: Challenge,
+    /// What was refused, such as `tools/call NAME`; counts step-ups.
+    pub operation: String,
+}
+
+/// What a person has to do before the bridge can go on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The address to open. Whoever holds it can watch the sign-in begin, not finish it.
+    pub url: String,
+    /// What to do there, when opening it is not all (a code to type, for example).
+    pub instruction: Option<String>,
+    /// A browser was opened with it on this machine.
+    pub opened: bool,
+}
+
+impl std::fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prompt")
+            .field("opened", &self.opened)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How loud an [`Output::Say`] is.
@@ -171,6 +207,8 @@ pub struct Head {
     pub url: Arc<Url>,
     /// Every redirect on the way was permanent (301, 308), and there was at least one.
     pub moved_permanently: bool,
+    /// Which credentials the request carried; 0: none.
+    pub credentials: u64,
 }
 
 impl Head {
