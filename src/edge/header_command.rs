@@ -1,28 +1,15 @@
 //! Headers whose value a command knows (`--header-command 'Name: command …'`), such as a password
 //! manager or a token helper.
 //!
-//! In: running the command through the platform's shell, with a deadline and a cap on its output.
-//! Out: when to run it (at start, and again after a 401), where the value is sent.
+//! In: the platform's shell, and whether the value can be sent. Out: watching the command
+//! ([`super::child`]), when to run it (at start, and again after a 401), where the value is sent.
 
 use std::fmt;
-use std::io::{self, Read as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+use super::child;
 use crate::proto::headers::UserHeaders;
-
-/// Longest run of a header command.
-pub const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Most that a header command may print, in bytes.
-pub const COMMAND_OUTPUT: usize = 64 << 10;
-
-/// Pause between two looks at whether the command has ended.
-const POLL: Duration = Duration::from_millis(10);
 
 /// A header and the command that prints its value. `Debug` hides the command, which may hold a
 /// secret.
@@ -45,18 +32,9 @@ pub struct HeaderCommandError {
 /// What can go wrong with a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// It ran for longer than [`COMMAND_DEADLINE`] and was killed.
-    #[error("did not end within {} s", COMMAND_DEADLINE.as_secs())]
-    Deadline,
-    /// It failed.
-    #[error("failed ({0}); run it by hand to see why")]
-    Failed(ExitStatus),
-    /// The shell could not be started, or the system lost it.
-    #[error("could not be run: {0}")]
-    Start(#[from] io::Error),
-    /// It printed more than [`COMMAND_OUTPUT`] and was killed.
-    #[error("printed more than {COMMAND_OUTPUT} bytes; it must print the header's value alone")]
-    TooLong,
+    /// It gave no line.
+    #[error(transparent)]
+    Child(child::Problem),
     /// Its first line is empty or cannot be sent in a header.
     #[error("printed nothing that can be sent in a header; it must print the header's value")]
     Value,
@@ -84,48 +62,26 @@ impl HeaderCommand {
     /// The command cannot be started, fails, runs or prints for too long, or prints nothing fit
     /// for a header.
     pub async fn run(&self) -> Result<String, HeaderCommandError> {
-        self.run_within(COMMAND_DEADLINE).await
+        self.run_within(child::DEADLINE).await
     }
 
     async fn run_within(&self, deadline: Duration) -> Result<String, HeaderCommandError> {
-        let (sender, receiver) = oneshot::channel();
-        let job = self.clone();
-        let work = move || {
-            // Nobody may be waiting any more: then the bridge is ending.
-            drop(sender.send(job.run_blocking(deadline)));
+        let line = child::first_line(shell(&self.command), deadline).await;
+        let problem = match line {
+            Ok(line)
+                if UserHeaders::default()
+                    .insert(&self.name, line.reveal())
+                    .is_ok() =>
+            {
+                return Ok(line.reveal().to_owned());
+            }
+            Ok(_) | Err(child::Problem::NoText) => Problem::Value,
+            Err(problem) => Problem::Child(problem),
         };
-        let outcome = match thread::Builder::new()
-            .name("header command".into())
-            .spawn(work)
-        {
-            Ok(_) => receiver
-                .await
-                .unwrap_or_else(|_| Err(io::Error::other("it crashed").into())),
-            Err(error) => Err(error.into()),
-        };
-        outcome.map_err(|problem| HeaderCommandError {
+        Err(HeaderCommandError {
             name: self.name.clone(),
             problem,
         })
-    }
-
-    fn run_blocking(&self, deadline: Duration) -> Result<String, Problem> {
-        let mut child = shell(&self.command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let output = watch(&mut child, deadline).inspect_err(|_| {
-            // It may have ended by itself in the meantime.
-            drop(child.kill());
-            drop(child.wait());
-        })?;
-        let output = String::from_utf8(output).map_err(|_| Problem::Value)?;
-        let value = output.trim().lines().next().unwrap_or_default().trim_end();
-        if value.is_empty() || UserHeaders::default().insert(&self.name, value).is_err() {
-            return Err(Problem::Value);
-        }
-        Ok(value.to_owned())
     }
 }
 
@@ -156,45 +112,6 @@ fn shell(command: &str) -> Command {
     shell
 }
 
-/// What the command printed, once it has ended well.
-fn watch(child: &mut Child, deadline: Duration) -> Result<Vec<u8>, Problem> {
-    let (sender, receiver) = mpsc::channel();
-    let stdout = child.stdout.take();
-    // A thread of its own: something the command left behind may keep the pipe open for ever.
-    thread::Builder::new()
-        .name("header command output".into())
-        .spawn(move || {
-            let mut output = Vec::new();
-            let cap = COMMAND_OUTPUT as u64 + 1;
-            let read = stdout.map_or(Ok(0), |stdout| stdout.take(cap).read_to_end(&mut output));
-            drop(sender.send(read.map(|_| output)));
-        })?;
-    let started = now();
-    let left = || deadline.saturating_sub(now().duration_since(started));
-    let output = receiver
-        .recv_timeout(left())
-        .map_err(|_| Problem::Deadline)??;
-    if output.len() > COMMAND_OUTPUT {
-        return Err(Problem::TooLong);
-    }
-    loop {
-        match child.try_wait()? {
-            Some(status) if status.success() => return Ok(output),
-            Some(status) => return Err(Problem::Failed(status)),
-            None if left().is_zero() => return Err(Problem::Deadline),
-            None => thread::sleep(POLL),
-        }
-    }
-}
-
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the deadline is kept outside the driver's loop"
-    )]
-    Instant::now()
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -221,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_first_line_is_the_value() {
-        let value = |command| run(command, COMMAND_DEADLINE).unwrap();
+        let value = |command| run(command, child::DEADLINE).unwrap();
         assert_eq!(value("echo Bearer abc"), "Bearer abc");
         assert_eq!(value("printf '\n  one  \r\ntwo\n'"), "one");
         assert_eq!(value("cat; echo 'stdin is empty'"), "stdin is empty");
@@ -231,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_named_by_its_header_and_code_and_its_output_is_not() {
-        let text = problem("echo canary; echo canary >&2; exit 3", COMMAND_DEADLINE);
+        let text = problem("echo canary; echo canary >&2; exit 3", child::DEADLINE);
         assert!(
             text.contains("X-Token") && text.contains("exit status: 3"),
             "{text}"
@@ -249,7 +166,7 @@ mod tests {
 
     #[test]
     fn endless_output_is_cut_off() {
-        let text = problem("exec yes canary", COMMAND_DEADLINE);
+        let text = problem("exec yes canary", child::DEADLINE);
         assert!(text.contains("more than 65536 bytes"), "{text}");
         assert!(!text.contains("canary"), "{text}");
     }
@@ -262,7 +179,7 @@ mod tests {
             "printf 'canary\\001x'",
             "printf 'canary\\377'",
         ] {
-            let text = problem(command, COMMAND_DEADLINE);
+            let text = problem(command, child::DEADLINE);
             assert!(
                 text.contains("nothing that can be sent"),
                 "{command}: {text}"

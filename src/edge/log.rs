@@ -75,6 +75,17 @@ pub fn say(level: Level, text: &str) {
     }
 }
 
+/// Tells the person an address to open, alone on its line: on stderr, whatever the settings, and
+/// not in the log file, because it is for now alone.
+pub fn tell(text: &str, address: &str) {
+    if let Some(logger) = LOGGER.get() {
+        let line = logger.format.line(Level::Error, text, now(), false);
+        logger
+            .stderr
+            .push(logger.format.with_address(line, address));
+    }
+}
+
 /// Whether anybody would read a line of this level: worth asking before an expensive text is made.
 #[must_use]
 pub fn enabled(level: Level) -> bool {
@@ -195,6 +206,21 @@ impl Format {
             format!("[{pid}] {message}\n")
         };
         line.into_bytes()
+    }
+
+    /// A line and an address after it, which is never shortened.
+    fn with_address(self, mut line: Vec<u8>, address: &str) -> Vec<u8> {
+        let address = sanitize(address, usize::MAX);
+        if self.json {
+            // `{…}` and a line end: the address becomes the last member.
+            line.truncate(line.len().saturating_sub(2));
+            let address = serde_json::Value::from(address);
+            line.extend_from_slice(format!(",\"url\":{address}}}\n").as_bytes());
+        } else {
+            line.extend_from_slice(address.as_bytes());
+            line.push(b'\n');
+        }
+        line
     }
 }
 
@@ -385,7 +411,7 @@ fn now() -> SystemTime {
 }
 
 /// UTC with milliseconds, as in `2026-03-01T12:00:00.000Z` (RFC 3339 §5.6).
-fn iso8601(time: SystemTime) -> String {
+pub fn iso8601(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, rest) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);
@@ -432,6 +458,33 @@ mod tests {
     fn line(format: Format, level: Level, text: &str, timed: bool) -> String {
         let time = UNIX_EPOCH + Duration::from_millis(1_772_366_400_007);
         String::from_utf8(format.line(level, text, time, timed)).unwrap()
+    }
+
+    #[test]
+    fn an_address_stands_alone_and_is_never_shortened() {
+        let address = format!("https://as.example/?x={}", "y".repeat(2 * LINE_CHARS));
+        let text = Format {
+            json: false,
+            pid: 7,
+        };
+        let line = text.with_address(
+            text.line(Level::Error, "open:", UNIX_EPOCH, false),
+            &address,
+        );
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            format!("[7] open:\n{address}\n")
+        );
+        let json = Format { json: true, pid: 7 };
+        let line = json.with_address(
+            json.line(Level::Error, "open:", UNIX_EPOCH, false),
+            &address,
+        );
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(
+            (value["message"].as_str(), value["url"].as_str()),
+            (Some("open:"), Some(&*address))
+        );
     }
 
     #[test]

@@ -1,8 +1,15 @@
 //! Everything that touches the world outside: pipes, sockets, files, signals.
 
+pub mod browser;
+pub mod callback;
+pub mod child;
 pub mod header_command;
 pub mod http;
+pub mod keys;
 pub mod log;
+pub mod oauth;
 pub mod remote;
 pub mod signals;
+pub mod source;
 pub mod stdio;
+pub mod store;

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +16,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use url::Url;
 
 use super::http::client::HttpClient;
+use super::http::tracked::Tracked;
 use super::http::trouble;
 use crate::proto::cookies::Jar;
 use crate::proto::headers::UserHeaders;
@@ -58,6 +58,25 @@ pub struct Settings {
     pub message_limit: usize,
 }
 
+/// Where the credentials of requests to the server come from.
+pub trait Credentials: Send + Sync {
+    /// Puts credentials that are good now into the headers of one request, and says which they
+    /// are; 0: none.
+    fn apply<'a>(
+        &'a self,
+        verb: Verb,
+        url: &'a Url,
+        headers: &'a mut HeaderMap,
+    ) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
+
+    /// Looks at the head of the answer to a request that carried these. `true`: it was refused for
+    /// a reason that sending it again at once removes.
+    fn answered(&self, credentials: u64, status: u16, headers: &HeaderMap) -> bool;
+
+    /// A text of the server with all present secrets masked; `None`: it holds none.
+    fn hide(&self, text: &[u8]) -> Option<Bytes>;
+}
+
 /// Runs exchanges.
 pub struct Remote {
     shared: Arc<Shared>,
@@ -72,6 +91,7 @@ struct Shared {
     settings: Settings,
     /// The user's headers, once they are known.
     headers: watch::Receiver<Option<UserHeaders>>,
+    credentials: Option<Arc<dyn Credentials>>,
     jar: Mutex<Jar>,
 }
 
@@ -87,12 +107,14 @@ impl Remote {
         http: HttpClient,
         settings: Settings,
         headers: watch::Receiver<Option<UserHeaders>>,
+        credentials: Option<Arc<dyn Credentials>>,
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let shared = Shared {
             http,
             settings,
             headers,
+            credentials,
             jar: Mutex::default(),
         };
         Self {
@@ -200,8 +222,9 @@ impl Exchange {
         let mut url = Arc::clone(&request.url);
         let mut permanent = true;
         let mut hops = 0;
+        let mut again = true;
         loop {
-            let response = self.send(request, &url).await?;
+            let (response, credentials) = self.send(request, &url).await?;
             let status = response.status().as_u16();
             if let Some(trouble) = trouble::oversized_head(response.headers(), &url) {
                 return Err(trouble);
@@ -218,6 +241,12 @@ impl Exchange {
                 && let Some(proxy) = self.shared.http.proxy_for(&url)
             {
                 return Err(trouble::proxy_wants_credentials(&proxy));
+            }
+            if let Some(source) = &self.shared.credentials
+                && source.answered(credentials, status, response.headers())
+                && std::mem::take(&mut again)
+            {
+                continue;
             }
             let encoded = response.headers().get(header::CONTENT_ENCODING);
             if let Some(encoding) = encoded.filter(|encoding| *encoding != "identity") {
@@ -252,12 +281,14 @@ impl Exchange {
                 headers: response.headers().clone(),
                 url,
                 moved_permanently: hops > 0 && permanent,
+                credentials,
             };
             return Ok((head, response));
         }
     }
 
-    async fn send(&self, request: &Request, url: &Arc<Url>) -> Result<Response, Trouble> {
+    /// Sends the request once; also says which credentials it carried.
+    async fn send(&self, request: &Request, url: &Arc<Url>) -> Result<(Response, u64), Trouble> {
         let client = self.shared.http.for_url(url).await?;
         let verb = match request.verb {
             Verb::Post => reqwest::Method::POST,
@@ -265,12 +296,10 @@ impl Exchange {
             Verb::Delete => reqwest::Method::DELETE,
         };
         let mut outgoing = reqwest::Request::new(verb, Url::clone(url));
-        *outgoing.headers_mut() = self.headers(request, url).await;
+        let (headers, credentials) = self.headers(request, url).await;
+        *outgoing.headers_mut() = headers;
         if !request.body.is_empty() {
-            let body = Tracked {
-                bytes: Some(request.body.clone()),
-                sent: self.sent.clone(),
-            };
+            let body = Tracked::new(request.body.clone(), self.sent.clone());
             *outgoing.body_mut() = Some(reqwest::Body::wrap(body));
         }
         let answer = client.execute(outgoing);
@@ -288,14 +317,17 @@ impl Exchange {
                     ),
                 })?,
         };
-        answer.map_err(|error| {
+        let response = answer.map_err(|error| {
             let proxy = self.shared.http.proxy_for(url);
             trouble::explain(&error, url, proxy.as_deref(), *self.sent.borrow())
-        })
+        })?;
+        Ok((response, credentials))
     }
 
-    /// The bridge's own headers, and for the user's server the user's and its cookies.
-    async fn headers(&self, request: &Request, url: &Url) -> HeaderMap {
+    /// The bridge's own headers, and for the user's server the user's, its cookies and
+    /// credentials; those go to its very origin alone (RFC 6454 §4).
+    async fn headers(&self, request: &Request, url: &Url) -> (HeaderMap, u64) {
+        let mut credentials = 0;
         let mut map = HeaderMap::with_capacity(request.headers.len() + 4);
         if url.host() == self.shared.settings.server.host() {
             if self.shared.settings.cookies {
@@ -318,7 +350,12 @@ impl Exchange {
         for (name, value) in &request.headers {
             map.insert(name.clone(), value.clone());
         }
-        map
+        if url.origin() == self.shared.settings.server.origin()
+            && let Some(source) = &self.shared.credentials
+        {
+            credentials = source.apply(request.verb, url, &mut map).await;
+        }
+        (map, credentials)
     }
 
     /// Reads an event stream to its end, one report for what each piece of it brought.
@@ -393,9 +430,13 @@ impl Exchange {
     /// What is not a result may end up in an error text or the log, and servers quote requests.
     fn hide_secrets(&self, bytes: Bytes) -> Bytes {
         let headers = self.shared.headers.borrow();
-        headers
+        let bytes = headers
             .as_ref()
             .and_then(|headers| headers.hide_values(&bytes))
+            .unwrap_or(bytes);
+        let source = self.shared.credentials.as_ref();
+        source
+            .and_then(|source| source.hide(&bytes))
             .unwrap_or(bytes)
     }
 
@@ -489,36 +530,6 @@ impl Gathered {
     }
 }
 
-/// A request body that tells when it was handed to the network.
-struct Tracked {
-    bytes: Option<Bytes>,
-    sent: watch::Sender<bool>,
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        let frame = self.bytes.take().map(|bytes| {
-            self.sent.send_replace(true);
-            Ok(http_body::Frame::data(bytes))
-        });
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "cookies expire by the wall clock, read while bytes move"
@@ -544,7 +555,7 @@ mod tests {
         let (_, headers) = watch::channel(Some(UserHeaders::default()));
         let (inputs, _reports) = mpsc::channel(1);
         let client = HttpClient::new(NetworkSettings::default());
-        let mut remote = Remote::new(client, settings, headers, inputs);
+        let mut remote = Remote::new(client, settings, headers, None, inputs);
         let abort = remote.tasks.spawn(async { panic!("a fault of ours") });
         let (_, sent) = watch::channel(false);
         remote.tickets.insert(abort.id(), Ticket(7));

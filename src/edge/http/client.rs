@@ -1,8 +1,9 @@
 //! The one HTTP client: trust, proxies, time limits and head limits in one place.
 //!
 //! In: [`NetworkSettings`] and the [`reqwest::Client`]s made from them, built when first needed.
-//! Out: trust in certificates (`tls`), the choice of a proxy ([`super::proxy`]), words
-//! for failures ([`super::trouble`]), single exchanges.
+//! Out: trust in certificates (`tls`), the choice of a proxy ([`super::proxy`]), which addresses
+//! must not be reached ([`super::guard`]), words for failures ([`super::trouble`]), single
+//! exchanges.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -14,9 +15,11 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use url::Url;
 
+use super::guard::{self, Guard, Kept, Lookup};
 use super::proxy::{ProxyChoice, ProxyUrl};
 use super::settings::{NetworkSettings, RESPONSE_FIELDS, RESPONSE_HEAD};
 use super::{tls, trouble};
+use crate::proto::auth::limits;
 use crate::proto::{Trouble, TroubleKind};
 
 /// Silence on a connection before TCP asks whether the peer is still there (RFC 9293 §3.8.4).
@@ -48,20 +51,34 @@ pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
     settings: NetworkSettings,
+    lookup: Lookup,
     plain: OnceLock<Built>,
     /// Filled by a thread of its own.
-    tls: OnceLock<watch::Receiver<Option<Built>>>,
+    tls: OnceLock<watch::Receiver<Option<Result<Made, String>>>>,
 }
 
 /// A client, or a sentence that says which file or flag is at fault.
-type Built = Result<reqwest::Client, String>;
+pub(super) type Built = Result<reqwest::Client, String>;
+
+/// The client for TLS, and what others like it are made from.
+#[derive(Clone)]
+struct Made {
+    client: reqwest::Client,
+    tls: ClientConfig,
+}
 
 impl HttpClient {
     /// Keeps the settings; reads no file and builds nothing yet.
     #[must_use]
     pub fn new(settings: NetworkSettings) -> Self {
+        Self::with_lookup(settings, guard::system_lookup())
+    }
+
+    /// As [`Self::new`]; what is asked about names by [`super::guard`] goes to `lookup`.
+    pub(in crate::edge) fn with_lookup(settings: NetworkSettings, lookup: Lookup) -> Self {
         Self(Arc::new(Shared {
             settings,
+            lookup,
             plain: OnceLock::new(),
             tls: OnceLock::new(),
         }))
@@ -95,29 +112,45 @@ impl HttpClient {
     /// [`TroubleKind::Tls`] when a certificate file cannot be used.
     pub async fn for_url(&self, url: &Url) -> Result<reqwest::Client, Trouble> {
         let built = if self.needs_tls(url) {
-            let mut ready = self.tls_client();
-            // An error means that the thread is gone without a result.
-            match ready.wait_for(Option::is_some).await {
-                Ok(built) => built.clone(),
-                Err(_) => None,
-            }
+            self.made().await?.map(|made| made.client)
         } else {
-            let plain = || tls::trusting_nobody().and_then(|tls| build(&self.0.settings, tls));
-            Some(self.0.plain.get_or_init(plain).clone())
+            let plain =
+                || tls::trusting_nobody().and_then(|tls| build(&self.0.settings, tls, None));
+            self.0.plain.get_or_init(plain).clone()
         };
-        match built {
-            Some(Ok(client)) => Ok(client),
-            Some(Err(text)) => Err(Trouble {
-                kind: TroubleKind::Tls,
-                sent: false,
-                text,
-            }),
-            None => Err(Trouble {
-                kind: TroubleKind::Internal,
-                sent: false,
-                text: "TLS could not be set up; restart, and report this if it stays".to_owned(),
-            }),
-        }
+        built.map_err(unusable)
+    }
+
+    /// The client for this address that connects to nothing the guard refuses, kept in `kept`.
+    ///
+    /// # Errors
+    /// As [`Self::for_url`].
+    pub(super) async fn guarded(
+        &self,
+        url: &Url,
+        guard: &Guard,
+        kept: &Kept,
+    ) -> Result<reqwest::Client, Trouble> {
+        let guarded = |tls| build(&self.0.settings, tls, Some(guard.clone()));
+        let built = if self.needs_tls(url) {
+            let made = self.made().await?;
+            let tls = || made.and_then(|made| guarded(made.tls));
+            kept.tls.get_or_init(tls).clone()
+        } else {
+            let plain = || tls::trusting_nobody().and_then(guarded);
+            kept.plain.get_or_init(plain).clone()
+        };
+        built.map_err(unusable)
+    }
+
+    /// What the user decided about the network.
+    pub(super) fn settings(&self) -> &NetworkSettings {
+        &self.0.settings
+    }
+
+    /// How names are resolved where that is looked at.
+    pub(super) fn lookup(&self) -> &Lookup {
+        &self.0.lookup
     }
 
     /// Host and port of the proxy that requests for this address go through, for
@@ -137,13 +170,30 @@ impl HttpClient {
                 .is_some_and(ProxyUrl::is_tls)
     }
 
-    fn tls_client(&self) -> watch::Receiver<Option<Built>> {
+    async fn made(&self) -> Result<Result<Made, String>, Trouble> {
+        let mut ready = self.tls_client();
+        // An error means that the thread is gone without a result.
+        let made = match ready.wait_for(Option::is_some).await {
+            Ok(made) => made.clone(),
+            Err(_) => None,
+        };
+        made.ok_or_else(|| Trouble {
+            kind: TroubleKind::Internal,
+            sent: false,
+            text: "TLS could not be set up; restart, and report this if it stays".to_owned(),
+        })
+    }
+
+    fn tls_client(&self) -> watch::Receiver<Option<Result<Made, String>>> {
         let start = || {
             let (done, ready) = watch::channel(None);
             let settings = self.0.settings.clone();
             let work = move || {
-                let built = tls::client_config(&settings).and_then(|tls| build(&settings, tls));
-                done.send_replace(Some(built));
+                let made = tls::client_config(&settings).and_then(|tls| {
+                    let client = build(&settings, tls.clone(), None)?;
+                    Ok(Made { client, tls })
+                });
+                done.send_replace(Some(made));
             };
             // A thread that cannot start drops `done`, which the receiver notices.
             drop(
@@ -163,7 +213,19 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-fn build(settings: &NetworkSettings, tls: ClientConfig) -> Built {
+fn unusable(text: String) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Tls,
+        sent: false,
+        text,
+    }
+}
+
+fn build(settings: &NetworkSettings, tls: ClientConfig, guard: Option<Guard>) -> Built {
+    let connect_timeout = match guard {
+        Some(_) => settings.connect_timeout.or(Some(limits::CONNECT)),
+        None => settings.connect_timeout,
+    };
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
@@ -180,8 +242,11 @@ fn build(settings: &NetworkSettings, tls: ClientConfig) -> Built {
         .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
         .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .http2_keep_alive_while_idle(false);
-    if let Some(limit) = settings.connect_timeout {
+    if let Some(limit) = connect_timeout {
         builder = builder.connect_timeout(limit);
+    }
+    if let Some(guard) = guard {
+        builder = builder.dns_resolver(guard);
     }
     if settings.ipv4 {
         builder = builder.local_address(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED));

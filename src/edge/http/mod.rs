@@ -4,9 +4,11 @@
 
 mod certificate;
 pub mod client;
+pub mod guard;
 #[cfg(test)]
-mod loopback;
+pub(in crate::edge) mod loopback;
 pub mod proxy;
 pub mod settings;
 mod tls;
+pub(in crate::edge) mod tracked;
 pub mod trouble;

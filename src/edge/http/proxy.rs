@@ -120,6 +120,18 @@ impl ProxyUrl {
         self.0.scheme() == "https"
     }
 
+    /// Whether names of servers are resolved here, not by the proxy.
+    #[must_use]
+    pub fn resolves_here(&self) -> bool {
+        self.0.scheme() == "socks5"
+    }
+
+    /// The proxy's own host, as [`Url::host_str`] has it.
+    #[must_use]
+    pub(super) fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
     /// The whole address, with its secrets, for the HTTP library alone.
     #[must_use]
     pub(super) fn expose(&self) -> &Url {

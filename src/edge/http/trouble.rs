@@ -97,7 +97,7 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// An error and everything behind it, outermost first.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+pub(super) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
     let mut found = vec![error];
     let mut current = error;
     loop {
