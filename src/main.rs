@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use mcp_bridge::cli::{Cli, Parsed};
+use mcp_bridge::cli::Parsed;
 use mcp_bridge::commands;
-use mcp_bridge::edge::log;
+use mcp_bridge::edge::log::{self, LogSettings};
 use mcp_bridge::error::Failure;
 use mcp_bridge::proto::Level;
-use mcp_bridge::settings::Settings;
+use mcp_bridge::settings::{LogoutSettings, Notice, Settings, StatusSettings};
 
 fn main() -> ExitCode {
     match start() {
@@ -19,16 +19,50 @@ fn main() -> ExitCode {
 fn start() -> Result<ExitCode, Failure> {
     #[expect(clippy::disallowed_methods, reason = "the environment enters here")]
     let env = |name: &str| std::env::var_os(name);
-    let cli = match Cli::read(std::env::args_os(), &env)? {
-        Parsed::Run(cli) => cli,
+    match Parsed::read(std::env::args_os(), &env)? {
         Parsed::Answer(answer) => {
             // Help and version; a closed stdout changes nothing.
             let _ = answer.print();
-            return Ok(ExitCode::SUCCESS);
+            Ok(ExitCode::SUCCESS)
         }
-    };
-    let (settings, notices) = Settings::resolve(&cli, &env)?;
-    let _guard = log::init(&settings.log);
+        Parsed::Run(cli) => {
+            let (settings, notices) = Settings::resolve(&cli, &env)?;
+            work(&settings.log.clone(), notices, commands::run::run(settings))
+        }
+        Parsed::Login(cli) => {
+            let (settings, notices) = Settings::resolve_login(&cli, &env)?;
+            work(
+                &settings.log.clone(),
+                notices,
+                commands::login::run(settings),
+            )
+        }
+        Parsed::Logout(logout) => {
+            let (settings, notices) = LogoutSettings::resolve(&logout, &env)?;
+            work(
+                &settings.log.clone(),
+                notices,
+                commands::logout::run(settings),
+            )
+        }
+        Parsed::Status(status) => {
+            let (settings, notices) = StatusSettings::resolve(&status, &env);
+            work(
+                &settings.log.clone(),
+                notices,
+                commands::status::run(settings),
+            )
+        }
+    }
+}
+
+/// Runs a command to its end, with the log and the runtime that it needs.
+fn work(
+    settings: &LogSettings,
+    notices: Vec<Notice>,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<ExitCode, Failure> {
+    let _guard = log::init(settings);
     for notice in notices {
         log::say(notice.level, &notice.text);
     }
@@ -47,7 +81,7 @@ fn start() -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(commands::run::run(settings));
+    let outcome = runtime.block_on(command);
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)

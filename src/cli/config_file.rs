@@ -10,7 +10,8 @@ use std::path::Path;
 use clap::{ArgAction, Command};
 use toml::{Table, Value};
 
-use crate::cli::{LayeredOption, parse_layer, problem, token};
+use crate::cli::layers::{LayeredOption, parse_layer, problem, token};
+use crate::cli::mode::Mode;
 use crate::error::Failure;
 
 /// Largest file that options or headers are read from, in bytes.
@@ -22,7 +23,7 @@ const FILE_LIMIT: u64 = 1 << 20;
 /// The file cannot be read, is not TOML, or has a key or value that no option would accept. The
 /// failure names file and key, never a value.
 pub(crate) fn read(path: &Path, command: &Command) -> Result<Vec<LayeredOption>, Failure> {
-    let text = read_text(path, "--config")?;
+    let text = read_text(path, "--config").map_err(Failure::runtime)?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error
             .span()
@@ -40,10 +41,10 @@ pub(crate) fn read(path: &Path, command: &Command) -> Result<Vec<LayeredOption>,
 /// Reads a whole text file; a byte order mark in front is dropped.
 ///
 /// # Errors
-/// It cannot be read, is larger than [`FILE_LIMIT`] or is not UTF-8. The failure names `option`
-/// and the path.
-pub(crate) fn read_text(path: &Path, option: &str) -> Result<String, Failure> {
-    let wrong = |what: &str| Failure::runtime(format!("{option} {}: {what}", path.display()));
+/// It cannot be read, is larger than [`FILE_LIMIT`] or is not UTF-8: a sentence that names
+/// `option` and the path.
+pub(crate) fn read_text(path: &Path, option: &str) -> Result<String, String> {
+    let wrong = |what: &str| format!("{option} {}: {what}", path.display());
     let mut bytes = Vec::new();
     #[expect(
         clippy::disallowed_methods,
@@ -75,7 +76,7 @@ fn option(
         .find(|arg| arg.get_long() == Some(key));
     let Some(arg) = arg.filter(|arg| arg.get_id() != "config") else {
         let near = match parse_layer(command, [format!("--{key}").into()]) {
-            Err(error) if error.use_stderr() => problem(&error).1,
+            Err(error) if error.use_stderr() => problem(&error, Mode::Bridge).1,
             _ => "keys are the long names of options".into(),
         };
         return Err(wrong(&format!("unknown key {key}")).hint(near));
@@ -96,7 +97,7 @@ fn option(
         },
     };
     parse_layer(command, tokens.iter().cloned()).map_err(|error| {
-        let (what, next) = problem(&error);
+        let (what, next) = problem(&error, Mode::Bridge);
         wrong(&what).hint(next)
     })?;
     Ok(LayeredOption {
@@ -139,9 +140,9 @@ mod tests {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| OsString::from(value))
         };
-        match Cli::read(args, &env)? {
+        match Parsed::read(args, &env)? {
             Parsed::Run(cli) => Ok(*cli),
-            Parsed::Answer(answer) => panic!("{answer}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -5,8 +5,9 @@
 
 pub(crate) mod config_file;
 mod layers;
+mod mode;
+mod sign_in;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,8 +16,12 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum};
 
 pub use layers::Parsed;
-pub(crate) use layers::{LayeredOption, parse_layer, problem, token};
+pub use mode::{Logout, Status};
+pub use sign_in::{SignInArgs, StoreArgs, StoreKind};
 
+use mode::Mode;
+
+pub use crate::proto::secret::Secret;
 use crate::proto::transport::Strategy;
 
 /// Longest time any option accepts, in seconds: one year.
@@ -24,6 +29,17 @@ const LONGEST_SECONDS: f64 = 31_536_000.0;
 
 /// Largest `--max-message-size`, in MiB: the most that fits into 32 bits.
 const LARGEST_MESSAGE_MIB: u64 = 2047;
+
+const HELP_TEMPLATE: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Commands, each with its own --help:
+  login   Sign in at a server now
+  logout  Sign out: revoke and forget
+  status  Show every sign-in
+
+{all-args}{after-help}";
 
 const AFTER_HELP: &str = "\
 Every option that takes one value, and every switch, can also be set in the environment: \
@@ -37,30 +53,30 @@ Exit codes: 0 clean end, 1 could not do the job, 2 bad usage.";
     name = "mcp-bridge",
     version,
     about = "Connects an MCP client that speaks stdio to a remote MCP server.",
+    help_template = HELP_TEMPLATE,
     after_help = AFTER_HELP,
     max_term_width = 100
 )]
 pub struct Cli {
     /// Address of the remote MCP server
-    #[arg(index = 1)]
+    #[arg(index = 1, value_parser = url)]
     pub url: Secret,
 
     /// Port for the sign-in page to come back to
     #[arg(index = 2, value_parser = port)]
     pub callback_port: Option<u16>,
 
-    /// Read options from a TOML file
-    ///
-    /// The names are those of the long options, such as `transport = "sse-only"`, `debug = true`,
-    /// `ignore-tool = ["delete*"]`. The command line wins over the environment, the environment
-    /// over the file. Repeatable options add up, except that --only-tool on the command line
-    /// replaces the list of the file.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Where options come from besides.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 
     /// The user's own request headers.
     #[command(flatten, next_help_heading = "Headers")]
     pub headers: HeaderArgs,
+
+    /// How to sign in.
+    #[command(flatten, next_help_heading = "Sign-in")]
+    pub sign_in: SignInArgs,
 
     /// Which tools the client gets to see.
     #[command(flatten, next_help_heading = "Tools")]
@@ -82,9 +98,22 @@ pub struct Cli {
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputArgs,
 
-    /// Options about signing in.
-    #[command(flatten, next_help_heading = "Sign-in (no effect in this version)")]
-    pub sign_in: SignInArgs,
+    /// Which options stood on the command line itself, by their long names without dashes.
+    #[arg(skip)]
+    pub typed: Vec<String>,
+}
+
+/// The file that options are read from.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// Read options from a TOML file
+    ///
+    /// The names are those of the long options, such as `transport = "sse-only"`, `debug = true`,
+    /// `ignore-tool = ["delete*"]`. The command line wins over the environment, the environment
+    /// over the file. Repeatable options add up, except that --only-tool on the command line
+    /// replaces the list of the file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `--header` and `--header-file`, which share one order.
@@ -225,6 +254,11 @@ pub struct TransportArgs {
     /// Do not keep cookies of the server
     #[arg(long)]
     pub disable_cookies: bool,
+
+    /// Protocol revision towards the server
+    #[arg(long, value_name = "legacy|auto", value_parser = ["legacy", "auto"])]
+    #[arg(hide_short_help = true)]
+    pub protocol: Option<String>,
 }
 
 /// How connections are made.
@@ -301,129 +335,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Options that steer signing in. They are accepted, and their names remembered, so that a command
-/// line that has them still starts.
-#[derive(Clone, Debug, Default)]
-pub struct SignInArgs {
-    /// Names of the options given, without the dashes.
-    pub given: Vec<&'static str>,
-}
-
-/// Name, name of the value if it takes one, help.
-const SIGN_IN_OPTIONS: [(&str, Option<&str>, &str); 15] = [
-    ("host", Some("HOST"), "Host in the redirect address"),
-    (
-        "callback-path",
-        Some("PATH"),
-        "Path in the redirect address",
-    ),
-    (
-        "auth-success-url",
-        Some("URL"),
-        "Page to show after the sign-in",
-    ),
-    (
-        "auth-timeout",
-        Some("SECONDS"),
-        "Longest wait for the person who signs in",
-    ),
-    (
-        "static-oauth-client-metadata",
-        Some("JSON|@FILE"),
-        "Client metadata to register with",
-    ),
-    (
-        "static-oauth-client-info",
-        Some("JSON|@FILE"),
-        "Client identity to use unregistered",
-    ),
-    (
-        "client-metadata-url",
-        Some("URL"),
-        "Client metadata document to use as client identity",
-    ),
-    ("device-code", None, "Sign in on another device"),
-    ("client-credentials", None, "Sign in as a program"),
-    (
-        "token-endpoint",
-        Some("URL"),
-        "Token endpoint for --client-credentials",
-    ),
-    ("use-id-token", None, "Send the ID token"),
-    ("resource", Some("URI"), "Resource to ask tokens for"),
-    (
-        "disable-resource-parameter",
-        None,
-        "Ask for tokens without naming a resource",
-    ),
-    (
-        "authorize-param",
-        Some("KEY=VALUE"),
-        "Add to the authorization address (repeatable)",
-    ),
-    (
-        "protocol",
-        Some("legacy|auto"),
-        "Protocol revision towards the server",
-    ),
-];
-
-impl Args for SignInArgs {
-    fn augment_args(command: Command) -> Command {
-        command.args(SIGN_IN_OPTIONS.map(|(name, value, help)| {
-            let arg = Arg::new(name).long(name).help(help).hide_short_help(true);
-            match (name, value) {
-                (_, None) => arg.action(ArgAction::SetTrue),
-                ("authorize-param", Some(value)) => arg.value_name(value).action(ArgAction::Append),
-                ("protocol", Some(value)) => arg.value_name(value).value_parser(["legacy", "auto"]),
-                (_, Some(value)) => arg.value_name(value),
-            }
-        }))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for SignInArgs {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let names = SIGN_IN_OPTIONS.into_iter().map(|(name, ..)| name);
-        Ok(Self {
-            given: names.filter(|name| is_given(matches, name)).collect(),
-        })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-/// Text that must not be printed: its debug form hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for use and not for show.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[hidden]")
-    }
-}
-
 /// Whether an option was typed, as opposed to its default.
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
@@ -441,6 +352,14 @@ fn strategies() -> impl TypedValueParser<Value = Strategy> {
             .find(|strategy| strategy.as_str() == text)
             .unwrap_or_default()
     })
+}
+
+/// Anything but the name of a command that is not in its place.
+fn url(text: &str) -> Result<Secret, String> {
+    match Mode::named(text) {
+        Some(mode) => Err(format!("is a command; put it first: {}", mode.usage())),
+        None => Ok(Secret::from(text)),
+    }
 }
 
 fn port(text: &str) -> Result<u16, String> {

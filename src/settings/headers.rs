@@ -1,14 +1,15 @@
 //! The user's own headers: `--header`, `--header-file`, `--header-command`.
 //!
-//! In: their grammar, their order, `${VAR}`. Out: which requests they go on
+//! In: their grammar, their order, what of them names a sign-in. Out: `${VAR}` (`variables`), which requests they go on
 //! ([`crate::proto::headers`]), running commands ([`crate::edge::header_command`]).
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use http::HeaderName;
 
 use super::Notice;
+use super::variables::Variables;
 use crate::cli::config_file::read_text;
 use crate::cli::{HeaderSource, Secret};
 use crate::edge::header_command::HeaderCommand;
@@ -16,20 +17,32 @@ use crate::error::Failure;
 use crate::proto::Level;
 use crate::proto::headers::{InvalidHeader, UserHeaders, is_reserved};
 
+/// Headers with a value known at start.
+#[derive(Debug, Default)]
+pub(super) struct Fixed {
+    /// What is sent.
+    pub(super) headers: UserHeaders,
+    /// Names and unexpanded values, the last one of each name in its own spelling.
+    pub(super) templates: BTreeMap<String, Secret>,
+}
+
 /// Headers with a value known at start, in the order of the command line; a later one replaces an
 /// earlier one of the same name.
 pub(super) fn fixed(
     sources: &[HeaderSource],
-    env: &impl Fn(&str) -> Option<OsString>,
+    variables: &mut Variables<'_>,
     notices: &mut Vec<Notice>,
-) -> Result<UserHeaders, Failure> {
+) -> Result<Fixed, Failure> {
     let mut headers = UserHeaders::default();
+    let mut templates = BTreeMap::new();
     let mut names: Vec<String> = Vec::new();
     let mut add = |place: &str, line: &str, notices: &mut Vec<Notice>| {
-        let Some((name, template)) = settable(split(place, line)?, place, notices) else {
+        let parts = split(place, line)?;
+        templates.extend(template(line).map(|(name, value)| (name, Secret::from(value))));
+        let Some((name, value)) = settable(parts, place, notices) else {
             return Ok(());
         };
-        let value = expand(name, template, env, notices)?;
+        let value = variables.expand(&format!("header {name}"), value, notices)?;
         headers
             .insert(name, &value)
             .map_err(|error| Failure::usage(format!("{place}: {error}")))?;
@@ -54,7 +67,7 @@ pub(super) fn fixed(
                 }
             }
             HeaderSource::File(path) => {
-                let text = read_text(path, "--header-file")?;
+                let text = read_text(path, "--header-file").map_err(Failure::runtime)?;
                 for (number, line) in text.lines().enumerate() {
                     let line = line.trim();
                     if !line.is_empty() && !line.starts_with('#') {
@@ -70,7 +83,7 @@ pub(super) fn fixed(
         let text = format!("Using custom headers: {}", names.join(", "));
         notices.push(Notice::new(Level::Info, text));
     }
-    Ok(headers)
+    Ok(Fixed { headers, templates })
 }
 
 /// Headers whose value a command prints. Of several for one name the last counts.
@@ -126,49 +139,20 @@ fn settable<'a>(
     Some((name, rest))
 }
 
-/// Replaces each `${VAR}` by the variable's value, once. A variable that is not set is left as it
-/// stands and mentioned.
-fn expand(
-    name: &str,
-    template: &str,
-    env: &impl Fn(&str) -> Option<OsString>,
-    notices: &mut Vec<Notice>,
-) -> Result<String, Failure> {
-    let mut expanded = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("${") {
-        expanded.push_str(before);
-        let Some((variable, tail)) = after.split_once('}').filter(|(name, _)| !name.is_empty())
-        else {
-            expanded.push_str("${");
-            rest = after;
-            continue;
-        };
-        match env(variable).map(OsString::into_string) {
-            Some(Ok(value)) => {
-                expanded.push_str(&value);
-                let text = format!("header {name}: ${{{variable}}} replaced");
-                notices.push(Notice::new(Level::Debug, text));
-            }
-            Some(Err(_)) => {
-                let text = format!("the variable {variable}, used in header {name}, is not UTF-8");
-                return Err(Failure::usage(text));
-            }
-            None => {
-                expanded.push_str("${");
-                expanded.push_str(variable);
-                expanded.push('}');
-                let text = format!(
-                    "the variable {variable}, used in header {name}, is not set: ${{{variable}}} \
-                     is sent as it stands"
-                );
-                notices.push(Notice::new(Level::Warn, text));
-            }
-        }
-        rest = tail;
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
+/// A header as it joins the name of a sign-in in the store: name and unexpanded value by the
+/// grammar of npm `mcp-remote`, so that both programs come to the same name. `None` for a line that
+/// it would leave out.
+fn template(line: &str) -> Option<(String, String)> {
+    // White space and line ends as JavaScript's regular expressions know them.
+    let is_space =
+        |letter: char| letter == '\u{feff}' || letter.is_whitespace() && letter != '\u{85}';
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    let (name, value) = line.split_once(':')?;
+    let value = value.trim_start_matches(is_space);
+    let is_one = !name.is_empty()
+        && name.chars().all(is_part)
+        && !value.contains(['\n', '\r', '\u{2028}', '\u{2029}']);
+    is_one.then(|| (name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]
@@ -178,6 +162,7 @@ fn expand(
 )]
 mod tests {
     use std::collections::HashMap;
+    use std::ffi::OsString;
 
     use http::HeaderMap;
 
@@ -205,7 +190,8 @@ mod tests {
     fn sent(sources: &[HeaderSource]) -> (HashMap<String, Vec<u8>>, Vec<Notice>) {
         let mut notices = Vec::new();
         let mut map = HeaderMap::new();
-        fixed(sources, &env, &mut notices).unwrap().apply(&mut map);
+        let fixed = fixed(sources, &mut Variables::new(&env), &mut notices).unwrap();
+        fixed.headers.apply(&mut map);
         let pair = |(name, value): (&HeaderName, &http::HeaderValue)| {
             (name.to_string(), value.as_bytes().to_vec())
         };
@@ -218,7 +204,7 @@ mod tests {
     }
 
     fn refusal(sources: &[HeaderSource]) -> String {
-        let failure = fixed(sources, &env, &mut Vec::new()).unwrap_err();
+        let failure = fixed(sources, &mut Variables::new(&env), &mut Vec::new()).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
         failure.to_string()
     }
@@ -311,6 +297,51 @@ mod tests {
         }
     }
 
+    fn templates(sources: &[HeaderSource]) -> Vec<(String, String)> {
+        let fixed = fixed(sources, &mut Variables::new(&env), &mut Vec::new()).unwrap();
+        let pair = |(name, value): (String, Secret)| (name, value.reveal().to_owned());
+        fixed.templates.into_iter().map(pair).collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn f20_templates_are_unexpanded_so_that_a_new_value_keeps_the_sign_in() {
+        for (headers, expected) in [
+            (&["A: Bearer ${TOK}"][..], &[("A", "Bearer ${TOK}")][..]),
+            (&["A:x", "A: y  "], &[("A", "y  ")]),
+            (&["X-A: 1", "x-a: 2"], &[("X-A", "1"), ("x-a", "2")]),
+            (&["X:"], &[("X", "")]),
+            (&["X: \u{a0}\ta:b"], &[("X", "a:b")]),
+            // The protocol's own: not sent, and still part of the name.
+            (&["Accept: x"], &[("Accept", "x")]),
+            // Sent, though mcp-remote has another idea of a name.
+            (&["X : a", " X: a", "X.Y: a"], &[]),
+        ] {
+            assert_eq!(templates(&inline(headers)), pairs(expected), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn templates_of_files_and_options_merge_in_order() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "# c\nX-B: 2\r\nAuthorization: Bearer ${TOK}\n\nX-A :bad\n   X-C:   trailing  ";
+        std::fs::write(file.path(), text).unwrap();
+        let from_file = || vec![HeaderSource::File(file.path().into())];
+        let [authorization, c] = [("Authorization", "Bearer ${TOK}"), ("X-C", "trailing")];
+        for (sources, b) in [
+            (from_file(), "2"),
+            ([inline(&["X-B: 9"]), from_file()].concat(), "2"),
+            ([from_file(), inline(&["X-B: 9"])].concat(), "9"),
+        ] {
+            let expected = pairs(&[authorization, ("X-B", b), c]);
+            assert_eq!(templates(&sources), expected);
+        }
+    }
+
     #[test]
     fn malformed_headers_are_refused_by_place_and_unquoted() {
         for header in [
@@ -333,7 +364,7 @@ mod tests {
         );
         assert!(!text.contains("canary"), "{text}");
         let missing = [HeaderSource::File("/no/such/headers".into())];
-        let failure = fixed(&missing, &env, &mut Vec::new()).unwrap_err();
+        let failure = fixed(&missing, &mut Variables::new(&env), &mut Vec::new()).unwrap_err();
         assert!(
             failure
                 .to_string()

@@ -2,9 +2,15 @@
 //! struct per consumer.
 //!
 //! In: [`Cli`] and a way to look up variables. Out: spellings ([`crate::cli`]), and everything that
-//! needs the network; of files only `--header-file` is read here.
+//! needs the network; of files only those that options name are read here.
 
+mod commands;
+mod documents;
 mod headers;
+mod identities;
+mod sign_in;
+mod store;
+mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,13 +21,17 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use url::{Host, Url};
 
-use crate::cli::{Cli, LogFormat, NetworkArgs, OutputArgs, ToolArgs, TransportArgs, TrustArgs};
+pub use self::commands::{LogoutSettings, StatusSettings, Target};
+pub use self::store::StoreSettings;
+use self::variables::Variables;
+use crate::cli::{Cli, LogFormat, NetworkArgs, OutputArgs, SignInArgs, TransportArgs, TrustArgs};
 use crate::edge::header_command::HeaderCommand;
 use crate::edge::http::proxy::{ProxyChoice, ProxyEnvironment, ProxyUrl};
 use crate::edge::http::settings::NetworkSettings;
 use crate::edge::log::LogSettings;
 use crate::error::Failure;
 use crate::proto::Level;
+use crate::proto::auth::settings as auth;
 use crate::proto::filter::Filter;
 use crate::proto::headers::UserHeaders;
 use crate::proto::text::public_url;
@@ -29,6 +39,9 @@ use crate::proto::transport::Strategy;
 
 /// Time between pings when `--keep-alive` comes without `--ping-interval`.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+const OWN_AUTHORIZATION: &str =
+    "your own Authorization header is used, so there is nothing to sign in for";
 
 /// Everything that was decided before the first byte moves. `Debug` shows no secret.
 #[derive(Clone)]
@@ -42,6 +55,15 @@ pub struct Settings {
     /// Headers whose values come from commands, run at start and after a 401. They win over
     /// [`ExchangeSettings::headers`].
     pub header_commands: Vec<HeaderCommand>,
+    /// Name of this server in the store ([`crate::proto::auth::key`]).
+    pub key: String,
+    /// Names of the variables that went into headers and identities.
+    pub secret_variables: Vec<String>,
+    /// For signing in; `None` where the user gives an `Authorization` header, which is used
+    /// unchanged.
+    pub sign_in: Option<auth::Settings>,
+    /// Where sign-ins are kept.
+    pub store: StoreSettings,
     /// For the HTTP client.
     pub network: NetworkSettings,
     /// For the log.
@@ -59,6 +81,9 @@ pub struct BridgeSettings {
     pub ping_interval: Option<Duration>,
     /// How long open requests may still be answered after stdin was closed.
     pub eof_grace: Duration,
+    /// How long `initialize` waits for the server, or for a person who signs in, before the client
+    /// is answered without them.
+    pub initialize_wait: Duration,
     /// Largest message in either direction, in bytes after decompression.
     pub message_limit: usize,
 }
@@ -106,23 +131,54 @@ impl Settings {
         env: &impl Fn(&str) -> Option<OsString>,
     ) -> Result<(Self, Vec<Notice>), Failure> {
         let mut notices = Vec::new();
+        let (mut settings, sign_in) = Self::with_sign_in(cli, env, &mut notices)?;
+        if settings.has_authorization() {
+            without_sign_in(cli, &mut notices);
+        } else {
+            settings.sign_in = Some(sign_in);
+        }
+        without_effect(cli, &mut notices);
+        Ok((settings, notices))
+    }
+
+    /// The settings, and how to sign in if that were needed.
+    fn with_sign_in(
+        cli: &Cli,
+        env: &impl Fn(&str) -> Option<OsString>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(Self, auth::Settings), Failure> {
         let mut url = remote_url(cli.url.reveal(), cli.network.allow_http)?;
         let log = log(&cli.output, env);
-        let mut headers = headers::fixed(&cli.headers.sources, env, &mut notices)?;
-        let header_commands = headers::commands(&cli.headers.commands, &mut notices)?;
+        let mut variables = Variables::new(env);
+        let headers::Fixed {
+            mut headers,
+            templates,
+        } = headers::fixed(&cli.headers.sources, &mut variables, notices)?;
+        let header_commands = headers::commands(&cli.headers.commands, notices)?;
         take_credentials(&mut url, &mut headers)?;
-        let network = network(&url, &cli.network, &cli.trust, env, &mut notices)?;
+        let network = network(Some(&url), &cli.network, &cli.trust, env, notices)?;
+        let sign_in = sign_in::sign_in(cli, &url, templates, &mut variables, notices)?;
         let message_limit = bytes(cli.transport.max_message_size);
-        without_effect(cli, &mut notices);
         let settings = Self {
-            bridge: bridge(&cli.transport, &cli.tools, message_limit),
+            bridge: bridge(cli, message_limit),
             exchange: exchange(&cli.transport, headers, message_limit),
             url,
             header_commands,
+            sign_in: None,
+            key: sign_in.key.clone(),
+            secret_variables: variables.into_used(),
+            store: store::store(&cli.sign_in.store, env, notices),
             network,
             log,
         };
-        Ok((settings, notices))
+        Ok((settings, sign_in))
+    }
+
+    /// Whether the user gives an `Authorization` header, by whatever means.
+    fn has_authorization(&self) -> bool {
+        let by_command =
+            |command: &HeaderCommand| command.name().eq_ignore_ascii_case("authorization");
+        self.exchange.headers.has_authorization() || self.header_commands.iter().any(by_command)
     }
 }
 
@@ -133,6 +189,10 @@ impl fmt::Debug for Settings {
             .field("bridge", &self.bridge)
             .field("exchange", &self.exchange)
             .field("header_commands", &self.header_commands)
+            .field("key", &self.key)
+            .field("secret_variables", &self.secret_variables)
+            .field("signs_in", &self.sign_in.is_some())
+            .field("store", &self.store)
             .field("network", &self.network)
             .field("log", &self.log)
             .finish()
@@ -222,14 +282,16 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-fn bridge(args: &TransportArgs, tools: &ToolArgs, message_limit: usize) -> BridgeSettings {
+fn bridge(cli: &Cli, message_limit: usize) -> BridgeSettings {
+    let (transport, tools) = (&cli.transport, &cli.tools);
     BridgeSettings {
-        strategy: args.transport,
+        strategy: transport.transport,
         filter: Filter::new(&tools.ignore_tool, &tools.only_tool, tools.read_only),
-        ping_interval: args
+        ping_interval: transport
             .ping_interval
-            .or(args.keep_alive.then_some(PING_INTERVAL)),
-        eof_grace: args.eof_grace,
+            .or(transport.keep_alive.then_some(PING_INTERVAL)),
+        eof_grace: transport.eof_grace,
+        initialize_wait: cli.sign_in.initialize_wait,
         message_limit,
     }
 }
@@ -249,8 +311,9 @@ fn bytes(mib: u64) -> usize {
     usize::try_from(mib << 20).unwrap_or(usize::MAX)
 }
 
+/// `url` is the server's address, where there is one server.
 fn network(
-    url: &Url,
+    url: Option<&Url>,
     args: &NetworkArgs,
     trust: &TrustArgs,
     env: &impl Fn(&str) -> Option<OsString>,
@@ -282,7 +345,7 @@ fn network(
 /// The host whose certificate is not checked. The warning has the level of errors, so that
 /// `--silent` does not hide it.
 fn insecure_host(
-    url: &Url,
+    url: Option<&Url>,
     insecure: bool,
     env: &impl Fn(&str) -> Option<OsString>,
     notices: &mut Vec<Notice>,
@@ -292,6 +355,11 @@ fn insecure_host(
         (true, _) => "--insecure",
         (false, true) => "NODE_TLS_REJECT_UNAUTHORIZED=0",
         (false, false) => return None,
+    };
+    let Some(url) = url else {
+        let text = format!("{reason} has no effect here: it counts for one server alone");
+        notices.push(Notice::new(Level::Warn, text));
+        return None;
     };
     let host = url.host_str().filter(|_| url.scheme() == "https")?;
     let text = format!(
@@ -355,23 +423,22 @@ fn log(args: &OutputArgs, env: &impl Fn(&str) -> Option<OsString>) -> LogSetting
     }
 }
 
-/// Names the options that were accepted but do nothing.
-fn without_effect(cli: &Cli, notices: &mut Vec<Notice>) {
-    let (protocol, sign_in): (Vec<&str>, Vec<&str>) = cli
-        .sign_in
-        .given
-        .iter()
-        .partition(|name| **name == "protocol");
-    if !sign_in.is_empty() {
-        let names = sign_in
-            .iter()
-            .map(|name| format!("--{name}"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let text = format!("this version does not sign in yet, so without effect: {names}");
+/// Says so if options about signing in were typed that are not needed.
+fn without_sign_in(cli: &Cli, notices: &mut Vec<Notice>) {
+    let idle: Vec<String> = SignInArgs::names()
+        .into_iter()
+        .filter(|name| cli.typed.contains(name))
+        .map(|name| format!("--{name}"))
+        .collect();
+    if !idle.is_empty() {
+        let text = format!("{OWN_AUTHORIZATION}; without effect: {}", idle.join(", "));
         notices.push(Notice::new(Level::Warn, text));
     }
-    if !protocol.is_empty() {
+}
+
+/// Names the options that were accepted but do nothing.
+fn without_effect(cli: &Cli, notices: &mut Vec<Notice>) {
+    if cli.transport.protocol.is_some() {
         let text = "--protocol has no effect yet: the client's own protocol revision is spoken";
         notices.push(Notice::new(Level::Warn, text));
     }
