@@ -3,7 +3,10 @@
 //! In: waiting for whatever comes first. Out: every decision (`proto`) and every system call
 //! (`edge`).
 
-use std::time::Instant;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,8 +16,11 @@ use crate::edge::header_command::HeaderCommand;
 use crate::edge::log;
 use crate::edge::remote::Remote;
 use crate::edge::stdio::{FromClient, Output as Stdout};
+use crate::edge::store::{Entry, Initialize};
+use crate::proto::failure::Failure;
 use crate::proto::headers::UserHeaders;
-use crate::proto::{Bridge, Input, Level, Output, StopReason};
+use crate::proto::{Bridge, Input, Level, Output, Prompt, StopReason};
+use crate::sign_in::SignIn;
 
 /// Facts handled before the lines that follow from them are written.
 const BURST: usize = 64;
@@ -37,6 +43,39 @@ pub struct Driver {
     pub stops: mpsc::Receiver<StopReason>,
     /// Headers made by commands.
     pub header_commands: HeaderCommands,
+    /// Signing in, where the server's credentials are not given.
+    pub sign_in: Option<Arc<SignIn>>,
+    /// What it needs a person for.
+    pub prompts: mpsc::Receiver<Prompt>,
+    /// What is known of the server from one start to the next.
+    pub memory: Memory,
+}
+
+/// What is known of the server from one start to the next.
+pub struct Memory {
+    /// Where it is kept.
+    pub entry: Entry,
+    /// The server's result of `initialize`, raw JSON, as kept.
+    pub initialize: Option<String>,
+}
+
+impl Memory {
+    /// Keeps a result, unless it is the same as before.
+    fn remember(&mut self, result: String) {
+        if self.initialize.as_ref() == Some(&result) {
+            return;
+        }
+        let kept = self.entry.update_state(|state| {
+            state.initialize = Some(Initialize {
+                result: result.clone(),
+                at: unix_millis(),
+            });
+        });
+        if let Err(failure) = kept {
+            log::say(Level::Debug, &failure.text);
+        }
+        self.initialize = Some(result);
+    }
 }
 
 /// The user's headers, and the commands that make some of them.
@@ -80,16 +119,18 @@ impl Driver {
         !self.stdout.is_overfull() && self.bridge.wants_lines()
     }
 
-    /// Runs until the bridge says that everything is done.
-    pub async fn run(mut self) {
+    /// Runs until the bridge says that everything is done. Returns where further signals come from;
+    /// `None`: one ended it.
+    pub async fn run(mut self) -> Option<mpsc::Receiver<StopReason>> {
         let mut outputs = Vec::new();
         let mut lines_open = true;
         let mut stdout_open = true;
-        let mut refresh = std::pin::pin!(None);
+        let mut signalled = false;
+        let mut authorizing: Option<Authorizing<'_>> = None;
         let commands = &self.header_commands;
         let mut first_run = std::pin::pin!(commands.run());
         let mut first_run_open = true;
-        let mut timer: std::pin::Pin<Box<Sleep>> = Box::pin(sleep_until(now().into()));
+        let mut timer: Pin<Box<Sleep>> = Box::pin(sleep_until(now().into()));
         loop {
             let wake_at = self.bridge.wake_at();
             if let Some(at) = wake_at
@@ -99,7 +140,10 @@ impl Driver {
             }
             let flowing = !self.stdout.is_full() || self.bridge.is_ending();
             let input = tokio::select! {
-                Some(reason) = self.stops.recv() => Input::Stop(reason),
+                Some(reason) = self.stops.recv() => {
+                    signalled |= reason == StopReason::Signal;
+                    Input::Stop(reason)
+                }
                 _ = &mut self.stdout_closed, if stdout_open => {
                     stdout_open = false;
                     Input::Stop(StopReason::OutputClosed)
@@ -119,9 +163,10 @@ impl Driver {
                     first_run_open = false;
                     continue
                 }
-                Some(ok) = async { Some(refresh.as_mut().as_pin_mut()?.await) } => {
-                    refresh.set(None);
-                    Input::HeadersRefreshed { ok }
+                Some(prompt) = self.prompts.recv() => Input::SignInNeeded(prompt),
+                Some(outcome) = async { Some(authorizing.as_mut()?.await) } => {
+                    authorizing = None;
+                    Input::Authorized(outcome)
                 }
             };
             self.bridge.handle(now(), input, &mut outputs);
@@ -139,14 +184,25 @@ impl Driver {
                     Output::Send(ticket, request) => self.remote.start(ticket, request),
                     Output::Cancel(ticket) => self.remote.cancel(ticket),
                     Output::Say(level, text) => log::say(level, &text),
-                    Output::RefreshHeaders => refresh.set(Some(commands.run())),
+                    Output::Remember(result) => self.memory.remember(result),
+                    Output::Authorize(refused) => {
+                        authorizing = Some(match self.sign_in.clone() {
+                            Some(sign_in) => {
+                                Box::pin(async move { sign_in.authorize(&refused).await })
+                            }
+                            None => Box::pin(async {
+                                commands.run().await;
+                                Ok(())
+                            }),
+                        });
+                    }
                     Output::Exit { hurried } => {
                         write(&self.stdout, written);
                         tokio::select! {
                             () = self.stdout.finish(hurried) => {}
                             _ = self.stops.recv(), if !hurried => {}
                         }
-                        return;
+                        return (!signalled).then_some(self.stops);
                     }
                 }
             }
@@ -154,6 +210,9 @@ impl Driver {
         }
     }
 }
+
+/// Other credentials on their way.
+type Authorizing<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 fn fact(line: Option<FromClient>) -> Input {
     match line {
@@ -172,4 +231,15 @@ fn write(stdout: &Stdout, lines: Vec<Bytes>) {
 #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the store remembers when something was seen"
+)]
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }

@@ -17,3 +17,4 @@ pub mod edge;
 pub mod error;
 pub mod proto;
 pub mod settings;
+pub mod sign_in;

@@ -4,17 +4,26 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use url::Url;
 
-use crate::driver::{Driver, HeaderCommands};
+use crate::driver::{Driver, HeaderCommands, Memory};
+use crate::edge::browser::Launcher;
 use crate::edge::http::client::HttpClient;
+use crate::edge::oauth::OauthHttp;
 use crate::edge::remote::{self, Remote};
+use crate::edge::store::Store;
 use crate::edge::{log, signals, stdio};
 use crate::error::Failure;
-use crate::proto::{self, Bridge, Level};
+use crate::proto::bridge::Credentials;
+use crate::proto::{self, Bridge, Level, StopReason};
 use crate::settings::Settings;
+use crate::sign_in::{self, SignIn};
+
+/// How long a sign-in that a person is in the middle of is waited for after the client has gone.
+const SIGN_IN_GRACE: Duration = Duration::from_secs(120);
 
 /// Runs until the client closes its end, a signal comes, or nobody reads the output any more.
 ///
@@ -33,11 +42,6 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let url = Arc::new(settings.url);
     let fixed = settings.exchange.headers;
     let has_commands = !settings.header_commands.is_empty();
-    let has_authorization = fixed.has_authorization()
-        || settings
-            .header_commands
-            .iter()
-            .any(|command| command.name().eq_ignore_ascii_case("authorization"));
     let (current, headers) = watch::channel((!has_commands).then(|| fixed.clone()));
     let (reports, inputs) = mpsc::channel(remote::INPUTS_QUEUED);
     let exchange = remote::Settings {
@@ -48,6 +52,20 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         message_limit: settings.exchange.message_limit,
     };
     let (nonce, seed) = (random(), random());
+    let store = Store::open(settings.store.base);
+    let entry = store.entry(&settings.key);
+    let initialize = entry.state().initialize.map(|known| known.result);
+    let (prompter, prompts) = mpsc::channel(sign_in::PROMPTS_QUEUED);
+    let credentials = match (&settings.sign_in, has_commands) {
+        (Some(_), _) => Credentials::SignIn,
+        (None, true) => Credentials::Commands,
+        (None, false) => Credentials::Given,
+    };
+    let signing_in = settings.sign_in.map(|sign_in| {
+        let launcher = launcher(&url, &settings.secret_variables);
+        let oauth = OauthHttp::new(http.clone(), headers.clone());
+        SignIn::new(sign_in, oauth, store, launcher, prompter, spread(seed))
+    });
     let bridge = proto::Settings {
         url,
         strategy: settings.bridge.strategy,
@@ -55,19 +73,23 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         ping_interval: settings.bridge.ping_interval,
         eof_grace: settings.bridge.eof_grace,
         message_limit: settings.bridge.message_limit,
-        has_authorization,
-        has_header_commands: has_commands,
+        credentials,
+        initialize_wait: settings.bridge.initialize_wait,
+        last_initialize: initialize.clone(),
         debug: log::enabled(Level::Debug),
         nonce: format!("{nonce:016x}"),
         seed,
     };
+    let source = signing_in
+        .clone()
+        .map(|source| source as Arc<dyn remote::Credentials>);
     let (stdout, stdout_closed) = stdio::Output::start(std::io::stdout());
     let driver = Driver {
         bridge: Bridge::new(bridge, started()),
         lines: stdio::read_lines(std::io::stdin(), settings.bridge.message_limit),
         stdout,
         stdout_closed,
-        remote: Remote::new(http, exchange, headers, reports),
+        remote: Remote::new(http, exchange, headers, source, reports),
         inputs,
         stops,
         header_commands: HeaderCommands {
@@ -75,14 +97,45 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
             commands: settings.header_commands,
             current,
         },
+        sign_in: signing_in.clone(),
+        prompts,
+        memory: Memory { entry, initialize },
     };
-    driver.run().await;
+    let stops = driver.run().await;
+    if let (Some(sign_in), Some(mut stops)) = (signing_in, stops) {
+        let signalled = async {
+            // That the client is gone is known by now.
+            while stops
+                .recv()
+                .await
+                .is_some_and(|reason| reason != StopReason::Signal)
+            {}
+        };
+        tokio::select! {
+            () = sign_in.finish(SIGN_IN_GRACE) => {}
+            () = signalled => {}
+        }
+    }
     Ok(())
+}
+
+/// What opens a browser for this server's sign-in.
+pub(super) fn launcher(server: &Arc<Url>, secret_variables: &[String]) -> Launcher {
+    Launcher::new(Arc::clone(server), std::env::vars_os(), secret_variables)
+}
+
+/// A share from 0 to 1, different in every process.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a rough share is all that is wanted"
+)]
+pub(super) fn spread(seed: u64) -> f64 {
+    (seed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// A number nobody can guess: the standard library keys its hash maps from the system's source of
 /// randomness.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

@@ -206,6 +206,7 @@ mod tests {
             headers: map,
             url,
             moved_permanently: false,
+            credentials: 0,
         }
     }
 

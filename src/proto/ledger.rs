@@ -42,8 +42,8 @@ pub struct Entry {
     pub sessions: u32,
     /// Whether the server was looked at anew for it.
     pub detected_again: bool,
-    /// Whether the user's header commands ran again for it.
-    pub refreshed: bool,
+    /// How often other credentials were got for it.
+    pub authorizations: u32,
     /// The batch it came in.
     pub batch: Option<u64>,
 }
@@ -88,7 +88,7 @@ impl Ledger {
             first_in_session: false,
             sessions: 0,
             detected_again: false,
-            refreshed: false,
+            authorizations: 0,
             batch,
         };
         self.open.insert(id, entry);

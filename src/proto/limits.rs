@@ -86,6 +86,13 @@ pub const DRAIN: Duration = Duration::from_secs(60);
 /// From the order to end (signal, closed pipe, end of the grace) to the end, `DELETE` included.
 pub const SHUTDOWN: Duration = Duration::from_millis(1200);
 
+/// How often other credentials are got for one request that keeps being refused. The sign-in has
+/// stricter limits of its own.
+pub const AUTHORIZATIONS: u32 = 8;
+
+/// Largest result of `initialize` that is kept for the next start, in bytes.
+pub const KEPT_INITIALIZE: usize = 256 << 10;
+
 /// Fruitless resumptions of one broken stream before its request is given up.
 pub const RESUMPTIONS: u32 = 5;
 

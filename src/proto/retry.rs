@@ -105,6 +105,7 @@ mod tests {
             headers: map,
             url: Arc::new("http://127.0.0.1/".parse().unwrap()),
             moved_permanently: false,
+            credentials: 0,
         }
     }
 

@@ -7,6 +7,15 @@ use bytes::Bytes;
 /// The revisions that begin with `initialize`, oldest first (MCP, Versioning).
 pub const WITH_HANDSHAKE: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// The newest of them.
+pub const NEWEST_WITH_HANDSHAKE: &str = "2025-11-25";
+
+/// Whether this is one of them.
+#[must_use]
+pub fn is_known(version: &str) -> bool {
+    WITH_HANDSHAKE.contains(&version)
+}
+
 /// The only revision that has batches (MCP 2025-03-26, Overview, Batching).
 pub const WITH_BATCHES: &str = "2025-03-26";
 

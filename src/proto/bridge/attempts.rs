@@ -12,7 +12,7 @@ use crate::proto::classify;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::retry;
 use crate::proto::transport::Transport;
-use crate::proto::{Body, Head, Level, Trouble, TroubleKind, headers, text};
+use crate::proto::{Body, Head, Level, Trouble, TroubleKind, headers, limits, text};
 
 impl Bridge {
     /// The server is busy: the attempt is repeated when it says, or soon, a few times.
@@ -182,15 +182,20 @@ impl Bridge {
                 }
                 self.fail_parked(&failure);
             }
+            Why::Answered => self.never_connected(&failure),
             Why::Reopen => self.reopening_failed(&failure),
         }
     }
 
     pub(super) fn on_handshake_limit(&mut self, serial: u64) {
-        if self
-            .handshake()
-            .is_some_and(|handshake| handshake.serial == serial)
-        {
+        let current = self.handshake();
+        let Some(handshake) = current.filter(|handshake| handshake.serial == serial) else {
+            return;
+        };
+        if handshake.is_refused() {
+            // The sign-in has its own limits.
+            self.after(limits::INITIALIZE, Timer::HandshakeLimit(serial));
+        } else {
             let text = format!(
                 "{} did not answer \"initialize\" within 60 s; is it an MCP server?",
                 text::public_url(&self.link.base)

@@ -15,8 +15,7 @@ use crate::proto::message::Id;
 use crate::proto::retry;
 use crate::proto::transport::Transport;
 use crate::proto::{
-    Body, Ending, Head, Output, Request, Ticket, Trouble, TroubleKind, headers, limits, revision,
-    text,
+    Body, Ending, Head, Request, Ticket, Trouble, TroubleKind, headers, limits, revision, text,
 };
 
 /// Methods that may be repeated when it is unknown whether they ran: they read, or set something
@@ -126,8 +125,9 @@ impl Bridge {
             self.link.wanted_revision = Some(revision);
             return self.session_refused(id, exchange.generation, head, body);
         }
-        if head.status == 401 {
-            return self.call_unauthorized(id, exchange.headers_run, head, body);
+        let refused = self.refusal(head);
+        if refused.is_some() || head.status == 401 {
+            return self.call_refused(id, &exchange, refused, head, body);
         }
         let described = || classify::describe(head, body);
         let has_message = || {
@@ -367,59 +367,6 @@ impl Bridge {
     fn may_be_repeated(&self, id: &Id) -> bool {
         let entry = self.ledger.get(id);
         entry.is_some_and(|entry| is_repeatable(entry.message.method()) && entry.repeats == 0)
-    }
-
-    fn call_unauthorized(&mut self, id: &Id, headers_run: u32, head: &Head, body: &Body) {
-        let fresh = self.ledger.get(id).is_some_and(|entry| !entry.refreshed);
-        if self.settings.has_header_commands && fresh {
-            if let Some(entry) = self.ledger.get_mut(id) {
-                entry.refreshed = true;
-            }
-            self.park_request(id);
-            self.refresh_headers(headers_run);
-            return;
-        }
-        let failure = self.unauthorized(head, body);
-        self.fail(id, &failure);
-    }
-
-    /// The error for a 401.
-    pub(super) fn unauthorized(&self, head: &Head, body: &Body) -> Failure {
-        let what = classify::describe(head, body);
-        let next = if self.settings.has_authorization {
-            "the server refused your Authorization header; check that the token is complete and still valid"
-        } else {
-            "the server wants credentials; pass them with --header \"Authorization: Bearer TOKEN\" \
-             (or --header-file, --header-command)"
-        };
-        Failure::new(
-            Kind::SignInRequired,
-            Executed::No,
-            format!("{what}; {next}"),
-        )
-        .with_status(head.status)
-    }
-
-    /// Runs the header commands again, unless they did so since the run that a refused request
-    /// had its headers from. Nothing is sent meanwhile.
-    pub(super) fn refresh_headers(&mut self, headers_run: u32) {
-        if headers_run == self.headers_run && !std::mem::replace(&mut self.refreshing, true) {
-            self.debug(|| "HTTP 401: running the header commands again".into());
-            self.out.push(Output::RefreshHeaders);
-        }
-    }
-
-    pub(super) fn on_headers_refreshed(&mut self, ok: bool) {
-        self.refreshing = false;
-        self.headers_run += 1;
-        self.debug(|| {
-            format!(
-                "the header commands ran again: {}",
-                if ok { "done" } else { "failed" }
-            )
-        });
-        self.handshake_refreshed();
-        self.listen_refreshed();
     }
 
     /// Refused unread because the server is busy: to be sent again, whatever it is, unless that

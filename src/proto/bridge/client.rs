@@ -2,6 +2,8 @@
 //!
 //! In: lines, judged and sorted. Out: how they travel (`calls`, `outbox`, `handshake`).
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::tools::Verdict;
@@ -159,8 +161,12 @@ impl Bridge {
         }
         match &self.link.phase {
             Phase::Open | Phase::Handshaking(_) | Phase::Barrier(_) => {
+                if let Some(answer) = self.overpromised(&message) {
+                    return self.answer(batch, answer);
+                }
                 self.ledger.enter(message, batch);
                 self.park_request(&id);
+                self.stand_in_for_all();
             }
             Phase::Lost { .. } => {
                 self.ledger.enter(message, batch);
@@ -209,6 +215,10 @@ impl Bridge {
             "notifications/cancelled" => self.on_cancelled(&message),
             "notifications/initialized" => match self.link.phase {
                 Phase::Open => self.send_initialized(&message),
+                Phase::Handshaking(_) if self.stand_in.is_connected_late() => {
+                    self.client.initialized = true;
+                    self.ask_client_to_open();
+                }
                 Phase::Handshaking(_) => self.park_note(message),
                 // Reopening the session sends it.
                 Phase::Lost { .. } => self.client.initialized = true,
@@ -256,7 +266,7 @@ impl Bridge {
         let upstream = entry.upstream.as_ref().map_or(&id, |upstream| upstream);
         let note = message.with_param("requestId", upstream.token());
         match entry.place {
-            Place::Parked => {}
+            Place::Parked => self.authorizing.forget(&id),
             Place::Exchange(ticket) => {
                 self.repurpose(ticket, Purpose::Abandoned);
                 self.post_cancellation(note, Some(ticket), entry.generation);
@@ -269,6 +279,9 @@ impl Bridge {
 
     /// The client's answer to a question of the server.
     fn on_reply(&mut self, message: &Message) {
+        if self.stand_in.take_reply(message.id()) {
+            return;
+        }
         let question = message.id().and_then(|id| self.questions.take(id));
         let Some(question) = question else {
             self.say_once("stray-reply", Level::Info, || {
@@ -347,6 +360,31 @@ impl Bridge {
             }
         }
         self.tool_list_failed(failure);
+    }
+
+    /// Requests that waited elsewhere go before those that came after them.
+    pub(super) fn park_first(&mut self, ids: Vec<Id>) {
+        let later = std::mem::take(&mut self.parked);
+        for id in ids {
+            self.park_request(&id);
+        }
+        self.parked.extend(later);
+    }
+
+    /// The requests that wait for the link are taken out of their queue; notifications stay.
+    pub(super) fn take_parked_requests(&mut self) -> Vec<Id> {
+        let (mut ids, mut notes) = (Vec::new(), VecDeque::new());
+        for parked in std::mem::take(&mut self.parked) {
+            match parked {
+                Parked::Request(id, size) => {
+                    self.parked_bytes -= size;
+                    ids.push(id);
+                }
+                note @ Parked::Note(_) => notes.push_back(note),
+            }
+        }
+        self.parked = notes;
+        ids
     }
 
     fn settle_batch(&mut self, entry: &Entry, answer: Option<Bytes>) {

@@ -20,8 +20,8 @@ use crate::proto::{Head, Output, Request, Ticket, Verb, headers};
 pub(super) struct Exchange {
     pub(super) purpose: Purpose,
     pub(super) generation: u32,
-    /// The run of the header commands that made its headers.
-    pub(super) headers_run: u32,
+    /// How often other credentials had been got when it was sent.
+    pub(super) authorizations: u32,
     /// Sent within a session, so that "session not found" may be true.
     pub(super) in_session: bool,
     /// A GET that continues a broken stream.
@@ -89,7 +89,7 @@ impl Bridge {
         let exchange = Exchange {
             purpose,
             generation: self.link.generation,
-            headers_run: self.headers_run,
+            authorizations: self.authorizing.done(),
             in_session,
             resumes: false,
             streaming: false,

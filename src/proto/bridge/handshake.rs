@@ -39,13 +39,18 @@ pub(super) struct Handshake {
     pub(super) unreachable: usize,
     pub(super) repeated: bool,
     pub(super) other_version: bool,
-    pub(super) refreshed: bool,
+    /// How often other credentials were got for it.
+    pub(super) authorizations: u32,
+    /// It waits for them.
+    pub(super) refused: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Why {
     /// The client sent `initialize` with this id.
     Client(Id),
+    /// The client sent it and was given a stand-in for the answer.
+    Answered,
     /// A session was lost.
     Reopen,
 }
@@ -58,9 +63,14 @@ pub(super) enum Outcome {
 }
 
 impl Handshake {
-    /// Whether the client itself asked for it.
+    /// Whether the client itself asked for it and has no answer yet.
     pub(super) fn is_for_client(&self) -> bool {
         matches!(self.why, Why::Client(_))
+    }
+
+    /// Whether nobody but a person, or the authorization server, keeps it waiting.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
     }
 }
 
@@ -107,6 +117,7 @@ impl Bridge {
         self.serial += 1;
         let serial = self.serial;
         let decided = self.link.transport;
+        let for_client = matches!(why, Why::Client(_));
         let handshake = Handshake {
             serial,
             retry: None,
@@ -127,7 +138,8 @@ impl Bridge {
             unreachable: 0,
             repeated: false,
             other_version: false,
-            refreshed: false,
+            authorizations: 0,
+            refused: false,
         };
         self.link.generation += 1;
         self.link.recoveries.in_use = false;
@@ -136,6 +148,9 @@ impl Bridge {
         self.link.version = None;
         self.link.phase = Phase::Handshaking(Box::new(handshake));
         self.after(limits::INITIALIZE, Timer::HandshakeLimit(serial));
+        if for_client {
+            self.after(self.settings.initialize_wait, Timer::StandIn(serial));
+        }
         let strategy = self.settings.strategy.as_str();
         self.announce(strategy);
         self.contact();
@@ -222,7 +237,9 @@ impl Bridge {
         self.note_initialize_head(&exchange, head);
         let content = classify::content(&body.bytes);
         match head.status {
-            401 => return self.initialize_unauthorized(head, body),
+            401 | 403 if head.status == 401 || self.refusal(head).is_some() => {
+                return self.initialize_unauthorized(exchange.authorizations, head, body);
+            }
             status if classify::is_transient(status) => return self.initialize_busy(head, body),
             _ => {}
         }
@@ -377,26 +394,40 @@ impl Bridge {
         Failure::new(kind, executed, format!("{what}; {hint}")).with_status(head.status)
     }
 
-    pub(super) fn initialize_unauthorized(&mut self, head: &Head, body: &Body) {
-        if self.settings.has_header_commands
-            && let Some(handshake) = self.handshake()
-            && !handshake.refreshed
-        {
-            handshake.refreshed = true;
-            self.refresh_headers(self.headers_run);
+    /// The server wants credentials, or other ones, before it says more.
+    pub(super) fn initialize_unauthorized(&mut self, since: u32, head: &Head, body: &Body) {
+        let refused = self.refusal(head);
+        let done = self
+            .handshake()
+            .map_or(0, |handshake| handshake.authorizations);
+        if refused.is_some() && self.settings.credentials.may_be_renewed(done) {
+            if let Some(handshake) = self.handshake() {
+                handshake.authorizations += 1;
+                handshake.refused = true;
+            }
+            self.authorize(since, refused, "initialize");
+            if !self.authorizing.is_under_way() {
+                self.handshake_authorized();
+            }
             return;
         }
         let failure = self.unauthorized(head, body);
         self.conclude(Outcome::Fail(failure));
     }
 
-    /// The header commands ran again: go on where a 401 stopped the handshake.
-    pub(super) fn handshake_refreshed(&mut self) {
-        if self
-            .handshake()
-            .is_some_and(|handshake| handshake.refreshed)
+    /// There are other credentials: go on where a refusal stopped the handshake.
+    pub(super) fn handshake_authorized(&mut self) {
+        if let Some(handshake) = self.handshake()
+            && std::mem::take(&mut handshake.refused)
         {
             self.contact();
+        }
+    }
+
+    /// There are none: the refused handshake is over.
+    pub(super) fn handshake_not_authorized(&mut self, failure: &Failure) {
+        if self.handshake().is_some_and(|handshake| handshake.refused) {
+            self.conclude(Outcome::Fail(failure.clone()));
         }
     }
 }

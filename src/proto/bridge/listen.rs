@@ -34,8 +34,8 @@ pub(super) struct Listen {
     taken: usize,
     /// The server has opened it once in this session.
     was_open: bool,
-    /// The header commands ran again for it.
-    refreshed: bool,
+    /// How often other credentials were got for it.
+    authorizations: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,8 @@ enum State {
     Open(Ticket),
     /// Waiting for its timer.
     Resting,
+    /// Waiting for other credentials.
+    Refused,
     /// The server offers none.
     Off,
 }
@@ -60,7 +62,7 @@ impl Listen {
     fn ticket(&self) -> Option<Ticket> {
         match self.state {
             State::Opening(ticket) | State::Open(ticket) => Some(ticket),
-            State::Closed | State::Resting | State::Off => None,
+            State::Closed | State::Resting | State::Refused | State::Off => None,
         }
     }
 }
@@ -70,7 +72,10 @@ impl Bridge {
     pub(super) fn open_listen(&mut self) {
         if self.link.transport != Some(Transport::StreamableHttp)
             || !self.client.initialized
-            || !matches!(self.link.listen.state, State::Closed | State::Resting)
+            || !matches!(
+                self.link.listen.state,
+                State::Closed | State::Resting | State::Refused
+            )
         {
             return;
         }
@@ -95,7 +100,7 @@ impl Bridge {
         self.link.listen.state = State::Open(ticket);
         self.link.listen.taken = 0;
         self.link.listen.was_open = true;
-        self.link.listen.refreshed = false;
+        self.link.listen.authorizations = 0;
         self.debug(|| "the server's stream is open".into());
     }
 
@@ -107,13 +112,13 @@ impl Bridge {
         {
             return;
         }
-        if status == 401
-            && self.settings.has_header_commands
-            && !std::mem::replace(&mut self.link.listen.refreshed, true)
-        {
-            self.link.listen.state = State::Resting;
-            self.refresh_headers(exchange.headers_run);
-            if !self.refreshing {
+        let refused = self.refusal(head);
+        let authorizations = self.link.listen.authorizations;
+        if refused.is_some() && self.settings.credentials.may_be_renewed(authorizations) {
+            self.link.listen.authorizations += 1;
+            self.link.listen.state = State::Refused;
+            self.authorize(exchange.authorizations, refused, "GET");
+            if !self.authorizing.is_under_way() {
                 self.open_listen();
             }
             return;
@@ -132,9 +137,9 @@ impl Bridge {
         self.debug(|| format!("the server offers no stream of its own (HTTP {status})"));
     }
 
-    /// The header commands ran again: the stream that a 401 refused is asked for once more.
-    pub(super) fn listen_refreshed(&mut self) {
-        if self.link.listen.refreshed && self.link.listen.state == State::Resting {
+    /// There are other credentials: the stream that was refused is asked for once more.
+    pub(super) fn listen_authorized(&mut self) {
+        if self.link.listen.state == State::Refused {
             self.open_listen();
         }
     }

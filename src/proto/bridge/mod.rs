@@ -10,12 +10,13 @@
 //!
 //! One file for each thing that can happen: `client` (a line came in), `handshake` (first contact
 //! and reopening), `attempts` (trying again), `opening` (it succeeded), `calls` (answers to
-//! requests), `outbox` (notifications and responses on their way out), `tools` (which may be
-//! called), `listen` (the server's own stream), `remote` (a message came from the server),
+//! requests), `outbox` (notifications and responses on their way out), `authorize` (credentials were refused), `stand_in` (answers in the server's
+//! place), `tools` (which may be called), `listen` (the server's own stream), `remote` (a message came from the server),
 //! `recover` (a session was lost), `close` (the end), `trace` (the debug log). `exchange` keeps the
 //! books on HTTP exchanges; this file holds what else they share.
 
 mod attempts;
+mod authorize;
 mod calls;
 mod client;
 mod close;
@@ -26,6 +27,7 @@ mod opening;
 mod outbox;
 mod recover;
 mod remote;
+mod stand_in;
 mod stream;
 mod tools;
 mod trace;
@@ -38,6 +40,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use url::Url;
 
+use self::authorize::Authorizing;
+pub use self::authorize::Credentials;
 use self::close::Closing;
 use self::exchange::{Exchange, Purpose, Resume};
 use self::handshake::Handshake;
@@ -45,6 +49,7 @@ use self::listen::Listen;
 use self::outbox::Outbox;
 use self::recover::Recoveries;
 use self::remote::Questions;
+use self::stand_in::StandIn;
 use self::tools::Listing;
 use super::failure::Failure;
 use super::filter::Filter;
@@ -69,10 +74,12 @@ pub struct Settings {
     pub eof_grace: Duration,
     /// Largest message in either direction, in bytes; for the texts that name it.
     pub message_limit: usize,
-    /// The user gave an `Authorization` header.
-    pub has_authorization: bool,
-    /// The user gave commands that make headers.
-    pub has_header_commands: bool,
+    /// Where credentials come from.
+    pub credentials: Credentials,
+    /// How long the client's `initialize` may wait before it is answered in the server's place.
+    pub initialize_wait: Duration,
+    /// What the server last answered to `initialize`, raw JSON.
+    pub last_initialize: Option<String>,
     /// Whether [`Level::Debug`] lines are wanted.
     pub debug: bool,
     /// Unpredictable text that marks the ids of our own messages, so that neither side can use
@@ -105,9 +112,8 @@ pub struct Bridge {
     initialize_resume: Option<Resume>,
     serial: u64,
     jitter: Jitter,
-    refreshing: bool,
-    /// How often the header commands ran again.
-    headers_run: u32,
+    authorizing: Authorizing,
+    stand_in: StandIn,
     said: HashSet<&'static str>,
 }
 
@@ -176,6 +182,8 @@ enum Barrier {
         reopened: bool,
         /// How often it was sent.
         tries: u32,
+        /// It waits for other credentials.
+        refused: bool,
     },
     /// Requests that restore what a lost session knew: method and parameters of those to come.
     Restoring(VecDeque<(&'static str, String)>),
@@ -204,7 +212,11 @@ enum Parked {
 #[derive(Clone, Debug, PartialEq)]
 enum Timer {
     Accepted(Ticket),
-    Call { id: Id, wait: u64, then: Then },
+    Call {
+        id: Id,
+        wait: u64,
+        then: Then,
+    },
     Endpoint(Ticket),
     Grace,
     HandshakeLimit(u64),
@@ -216,8 +228,11 @@ enum Timer {
     Ping,
     Posted(Ticket),
     Restored(u32),
+    /// A person was waited for long enough.
+    Person(u32),
     Shutdown,
     Sse(u32),
+    StandIn(u64),
     ToolList(u64),
 }
 
@@ -273,8 +288,8 @@ impl Bridge {
             initialize_resume: None,
             serial: 0,
             jitter,
-            refreshing: false,
-            headers_run: 0,
+            authorizing: Authorizing::default(),
+            stand_in: StandIn::default(),
             said: HashSet::new(),
         }
     }
@@ -296,7 +311,8 @@ impl Bridge {
             Input::Events(ticket, events) => self.on_events(ticket, events),
             Input::Ended(ticket, ending) => self.on_ended(ticket, &ending),
             Input::Failed(ticket, trouble) => self.on_failed(ticket, &trouble),
-            Input::HeadersRefreshed { ok } => self.on_headers_refreshed(ok),
+            Input::SignInNeeded(prompt) => self.on_sign_in_needed(prompt),
+            Input::Authorized(outcome) => self.on_authorized(outcome),
             Input::Wake => self.on_wake(),
         }
         self.pump();
@@ -313,7 +329,8 @@ impl Bridge {
     /// already wait for the server.
     #[must_use]
     pub fn wants_lines(&self) -> bool {
-        self.parked_bytes + self.outbox.bytes() + self.listing.bytes() < limits::PARKED
+        let waiting = self.listing.bytes() + self.authorizing.bytes();
+        self.parked_bytes + self.outbox.bytes() + waiting < limits::PARKED
     }
 
     fn on_answer(&mut self, ticket: Ticket, head: &Head, body: &Body) {
@@ -325,7 +342,7 @@ impl Bridge {
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_answer(ticket, &id, exchange, head, body),
             Purpose::Initialize => self.on_initialize_answer(ticket, exchange, head, body),
-            Purpose::Sse => self.on_sse_refused(head, body),
+            Purpose::Sse => self.on_sse_refused(&exchange, head, body),
             Purpose::Initialized => self.on_initialized_answer(ticket, exchange, head, body),
             Purpose::Post => self.on_post_answer(ticket, exchange, head, body),
             Purpose::Listen => self.on_listen_refused(&exchange, head, body),
@@ -408,7 +425,9 @@ impl Bridge {
                 Timer::Posted(ticket) => self.on_post_timeout(ticket),
                 Timer::Ping => self.on_ping_timer(),
                 Timer::Restored(generation) => self.on_restore_timeout(generation),
+                Timer::Person(count) => self.on_person_late(count),
                 Timer::Shutdown => self.exit(),
+                Timer::StandIn(serial) => self.on_initialize_late(serial),
                 Timer::Sse(generation) => self.on_sse_timer(generation),
                 Timer::ToolList(serial) => self.on_tool_list_timeout(serial),
             }
@@ -418,7 +437,7 @@ impl Bridge {
     /// Sends what waits, as far as the link allows.
     fn pump(&mut self) {
         while matches!(self.link.phase, Phase::Open | Phase::Idle)
-            && !self.refreshing
+            && !self.authorizing.holds_traffic()
             && self.calls_in_flight < limits::IN_FLIGHT
         {
             let idle = matches!(self.link.phase, Phase::Idle);

@@ -52,6 +52,9 @@ impl Bridge {
             .ok()
             .filter(|value| !value.is_empty());
         self.own.retain(|_, own| *own != Own::Initialize);
+        if result.len() <= limits::KEPT_INITIALIZE {
+            self.out.push(Output::Remember(result.to_owned()));
+        }
         let name = handshake.transport.client_name();
         let level = if first_time {
             Level::Info
@@ -71,6 +74,11 @@ impl Bridge {
                 self.client.log_level = None;
                 self.client.subscriptions.clear();
                 self.forward_initialize_result(&id, message, &version);
+            }
+            Why::Answered => {
+                self.say(level, "the server is ready now");
+                self.connected_at_last(&capabilities.list_changed(), result);
+                self.restore();
             }
             Why::Reopen => {
                 self.say(Level::Info, "a new session was opened");
@@ -132,11 +140,11 @@ impl Bridge {
 
     pub(super) fn post_initialized(&mut self, message: &Message, reopened: bool) {
         let note = message.clone();
-        let tries = 0;
         self.link.phase = Phase::Barrier(Barrier::Initialized {
             note,
             reopened,
-            tries,
+            tries: 0,
+            refused: false,
         });
         self.try_initialized();
     }
@@ -194,6 +202,17 @@ impl Bridge {
             {
                 return;
             }
+            let refused = self.refusal(head);
+            if refused.is_some()
+                && self.settings.credentials.may_be_renewed(0)
+                && self.keep_initialized(exchange.generation)
+            {
+                return self.authorize(
+                    exchange.authorizations,
+                    refused,
+                    "notifications/initialized",
+                );
+            }
             let what = classify::describe(head, body);
             if classify::is_transient(head.status) {
                 let wait = retry::retry_after(head).unwrap_or(retry::REPEAT);
@@ -204,6 +223,31 @@ impl Bridge {
         let generation = exchange.generation;
         self.dispatch_body(ticket, exchange, body);
         self.barrier_passed(generation);
+    }
+
+    /// It is sent again with other credentials, unless it was tried too often.
+    fn keep_initialized(&mut self, generation: u32) -> bool {
+        if generation != self.link.generation {
+            return false;
+        }
+        match &mut self.link.phase {
+            Phase::Barrier(Barrier::Initialized { refused, tries, .. })
+                if *tries < outbox::TRIES =>
+            {
+                *refused = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// There are other credentials, or none to be had: a refused one is sent again.
+    pub(super) fn initialized_authorized(&mut self) {
+        if let Phase::Barrier(Barrier::Initialized { refused, .. }) = &mut self.link.phase
+            && std::mem::take(refused)
+        {
+            self.try_initialized();
+        }
     }
 
     /// The server answers it with a stream, or takes its time: what waits goes out.

@@ -102,7 +102,7 @@ impl Bridge {
     /// Sends the next one, once the one before it was accepted.
     pub(super) fn pump_outbox(&mut self) {
         while matches!(self.link.phase, Phase::Open)
-            && !self.refreshing
+            && !self.authorizing.holds_traffic()
             && self.outbox.sending.is_none()
             && !self.outbox.resting
         {
@@ -142,8 +142,10 @@ impl Bridge {
             self.outbox.sending = None;
             return;
         }
-        if head.status == 401 && self.settings.has_header_commands && self.refresh_front() {
-            return self.refresh_headers(exchange.headers_run);
+        let refused = self.refusal(head);
+        if refused.is_some() && self.settings.credentials.may_be_renewed(0) && self.keep_front() {
+            let method = self.front_name();
+            return self.authorize(exchange.authorizations, refused, &method);
         }
         if classify::is_transient(head.status) {
             let wait = retry::retry_after(head).unwrap_or(retry::REPEAT);
@@ -209,8 +211,8 @@ impl Bridge {
         self.after(wait, Timer::OutboxRested);
     }
 
-    /// Keeps the front to be sent again with new headers, unless it was tried before.
-    fn refresh_front(&mut self) -> bool {
+    /// Keeps the front to be sent again with other credentials, unless it was tried before.
+    fn keep_front(&mut self) -> bool {
         let front = self.outbox.queue.front_mut();
         let Some(front) = front.filter(|front| front.tries == 0) else {
             return false;

@@ -158,7 +158,7 @@ impl Bridge {
         };
         self.fail_parked(&failure);
         if self.link.transport == Some(Transport::Sse) {
-            self.reopen_sse_later(None);
+            self.reopen_later(None);
         }
     }
 
@@ -323,7 +323,7 @@ impl Bridge {
             self.debug(|| format!("a request of the bridge itself: {what}"));
             if self.own.get(id) == Some(&Own::Tools) {
                 self.own.remove(id);
-                self.on_tool_list_refused(head, body, exchange.headers_run);
+                self.on_tool_list_refused(&exchange, head, body);
             } else {
                 self.on_own_lost(id);
             }

@@ -24,10 +24,10 @@ impl Bridge {
         self.time_exchange(ticket, limits::ENDPOINT, Timer::Endpoint(ticket));
     }
 
-    pub(super) fn on_sse_refused(&mut self, head: &Head, body: &Body) {
+    pub(super) fn on_sse_refused(&mut self, exchange: &Exchange, head: &Head, body: &Body) {
         self.link.sse = None;
-        if head.status == 401 {
-            return self.initialize_unauthorized(head, body);
+        if head.status == 401 || self.refusal(head).is_some() {
+            return self.initialize_unauthorized(exchange.authorizations, head, body);
         }
         if classify::is_transient(head.status) {
             return self.initialize_busy(head, body);
@@ -136,14 +136,14 @@ impl Bridge {
         self.cancel_questions(|_| true);
         self.own.retain(|_, own| *own == Own::Tools);
         self.forget_tools();
-        self.reopen_sse_later(exchange.retry_ms);
+        self.reopen_later(exchange.retry_ms);
         self.lose_elsewhere();
         if !self.parked.is_empty() {
             self.try_to_reopen();
         }
     }
 
-    pub(super) fn reopen_sse_later(&mut self, asked_ms: Option<u64>) {
+    pub(super) fn reopen_later(&mut self, asked_ms: Option<u64>) {
         let failures = self.link.recoveries.sse_failures;
         self.link.recoveries.sse_failures = failures.saturating_add(1);
         // Every reopening is a whole handshake: what the stream asks for does not replace the

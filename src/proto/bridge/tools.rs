@@ -3,7 +3,7 @@
 //! In: judging calls, and for `--read-only` reading the server's list of tools where the client has
 //! not done so. Out: patterns and cutting lists (`filter`), calls that may pass (`calls`).
 
-use super::{Bridge, Own, Phase, Timer};
+use super::{Bridge, Exchange, Own, Phase, Timer};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::filter::{self, Refusal};
 use crate::proto::ledger::Place;
@@ -36,8 +36,8 @@ struct Fetch {
     sent: bool,
     /// It was asked for again after an answer that never came.
     repeated: bool,
-    /// The header commands ran again for it.
-    refreshed: bool,
+    /// How often other credentials were got for it.
+    authorizations: u32,
 }
 
 impl Listing {
@@ -90,7 +90,7 @@ impl Bridge {
     /// Asks for a page of the list, where one is wanted and the link allows.
     pub(super) fn pump_tool_list(&mut self) {
         if self.listing.waiting.is_empty()
-            || self.refreshing
+            || self.authorizing.holds_traffic()
             || !matches!(self.link.phase, Phase::Open)
         {
             return;
@@ -137,17 +137,20 @@ impl Bridge {
     }
 
     /// An HTTP error in place of a page.
-    pub(super) fn on_tool_list_refused(&mut self, head: &Head, body: &Body, headers_run: u32) {
-        let has_commands = self.settings.has_header_commands;
-        if head.status == 401
-            && let Some(fetch) = &mut self.listing.fetch
-            && has_commands
-            && !std::mem::replace(&mut fetch.refreshed, true)
+    pub(super) fn on_tool_list_refused(&mut self, exchange: &Exchange, head: &Head, body: &Body) {
+        let refused = self.refusal(head);
+        if let Some(fetch) = &mut self.listing.fetch
+            && refused.is_some()
+            && self
+                .settings
+                .credentials
+                .may_be_renewed(fetch.authorizations)
         {
+            fetch.authorizations += 1;
             fetch.sent = false;
-            return self.refresh_headers(headers_run);
+            return self.authorize(exchange.authorizations, refused, "tools/list");
         }
-        let failure = if head.status == 401 {
+        let failure = if refused.is_some() || head.status == 401 {
             self.unauthorized(head, body)
         } else {
             unreadable(&classify::describe(head, body)).with_status(head.status)

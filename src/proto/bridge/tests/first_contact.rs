@@ -3,6 +3,8 @@
 //! In: the order of tries and what the client is told. Out: redirects and broken connections
 //! (`tests/it/first_contact.rs`).
 
+use std::time::Duration;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -57,6 +59,9 @@ fn neither(world: &mut World, posted: &Posted) {
 }
 
 type Server = fn(&mut World, &Posted);
+
+/// For a client that waits for the server itself.
+const PATIENT: Duration = Duration::from_secs(3600);
 
 #[test]
 fn t53_every_strategy_against_every_server() {
@@ -393,7 +398,7 @@ fn t70_a_busy_server_is_waited_for() {
 
 #[test]
 fn t70_retry_after_is_honoured_and_bounded() {
-    let mut world = World::new();
+    let mut world = World::with(|settings| settings.initialize_wait = PATIENT);
     world.initialize();
     let initialize = world.take("initialize");
     world.answer(&initialize, 503, &[("retry-after", "20")], "");
@@ -552,7 +557,10 @@ fn t75_the_servers_refusal_reaches_the_client_whole() {
 fn t77_silence_ends_after_a_minute() {
     for strategy in [Strategy::HttpFirst, Strategy::HttpOnly] {
         for streams in [true, false] {
-            let mut world = with(strategy);
+            let mut world = World::with(|settings| {
+                settings.strategy = strategy;
+                settings.initialize_wait = PATIENT;
+            });
             world.initialize();
             let initialize = world.take("initialize");
             if streams {

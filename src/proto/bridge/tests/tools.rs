@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::world::{Posted, World};
+use crate::proto::bridge::Credentials;
 use crate::proto::filter::Filter;
 use crate::proto::{Input, TroubleKind};
 
@@ -170,7 +171,7 @@ fn a_client_that_waits_for_nothing_causes_no_list() {
 
 fn with_commands() -> (World, Posted) {
     let mut world = World::with(|settings| {
-        settings.has_header_commands = true;
+        settings.credentials = Credentials::Commands;
         settings.filter = Filter::new::<&str>(&[], &[], true);
     });
     let stream = world.connect("s1");
@@ -191,7 +192,7 @@ fn nothing_is_sent_while_the_header_commands_run() {
     world.client_says(&json!({"jsonrpc": "2.0", "method": "notifications/progress"}));
     call(&mut world, 3, "look");
     assert_eq!(world.pending(), [""; 0]);
-    world.feed(Input::HeadersRefreshed { ok: true });
+    world.feed(Input::Authorized(Ok(())));
     assert_eq!(
         world.pending(),
         [
@@ -210,7 +211,7 @@ fn a_401_to_the_list_runs_the_commands_once() {
     let list = world.take("tools/list");
     refuse(&mut world, &list);
     assert_eq!(world.pending(), [""; 0]);
-    world.feed(Input::HeadersRefreshed { ok: true });
+    world.feed(Input::Authorized(Ok(())));
     let list = world.take("tools/list");
     refuse(&mut world, &list);
     assert_kind(&world.response(1), "sign_in_required", "401");
@@ -224,7 +225,7 @@ fn a_notification_that_stays_refused_is_dropped_after_one_more_run() {
     }
     let first = world.take("notifications/progress");
     refuse(&mut world, &first);
-    world.feed(Input::HeadersRefreshed { ok: true });
+    world.feed(Input::Authorized(Ok(())));
     let again = world.take("notifications/progress");
     refuse(&mut world, &again);
     // The second one has a try of its own.

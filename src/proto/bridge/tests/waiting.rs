@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{Posted, World};
+use crate::proto::bridge::Credentials;
 use crate::proto::{Input, TroubleKind};
 
 fn call(world: &mut World, id: u64) -> Posted {
@@ -295,7 +296,7 @@ fn what_waits_while_a_second_handshake_fails_is_answered() {
 
 #[test]
 fn a_request_that_needs_no_handshake_may_wait_too() {
-    let mut world = World::with(|settings| settings.has_header_commands = true);
+    let mut world = World::with(|settings| settings.credentials = Credentials::Commands);
     world.request(1, "server/discover");
     let posted = world.take("server/discover");
     world.answer(&posted, 429, &[], "");
@@ -303,7 +304,7 @@ fn a_request_that_needs_no_handshake_may_wait_too() {
     let posted = world.take("server/discover");
     world.answer(&posted, 401, &[], "");
     assert!(!world.is_answered(1));
-    world.feed(Input::HeadersRefreshed { ok: true });
+    world.feed(Input::Authorized(Ok(())));
     let posted = world.take("server/discover");
     world.give(&posted, &json!({}));
     assert!(world.response(1).get("result").is_some());

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::proto::bridge::Credentials;
 use crate::proto::filter::Filter;
 use crate::proto::sse::Event;
 use crate::proto::transport::Strategy;
 use crate::proto::{
-    Body, Bridge, Ending, Head, Input, Level, Output, Request, Settings, Ticket, Trouble,
+    Body, Bridge, Ending, Head, Input, Level, Output, Refused, Request, Settings, Ticket, Trouble,
     TroubleKind, Verb,
 };
 
@@ -37,6 +38,8 @@ pub(super) struct World {
     open: HashMap<String, usize>,
     pub(super) said: Vec<(Level, String)>,
     pub(super) exited: bool,
+    /// Orders for other credentials.
+    authorizations: Vec<Refused>,
 }
 
 /// One exchange the bridge has started.
@@ -84,8 +87,9 @@ impl World {
             ping_interval: None,
             eof_grace: Duration::from_secs(5),
             message_limit: 64 << 20,
-            has_authorization: false,
-            has_header_commands: false,
+            credentials: Credentials::Given,
+            initialize_wait: Duration::from_secs(20),
+            last_initialize: None,
             debug: true,
             nonce: "n".to_owned(),
             seed: 7,
@@ -103,6 +107,7 @@ impl World {
             open: HashMap::new(),
             said: Vec::new(),
             exited: false,
+            authorizations: Vec::new(),
         }
     }
 
@@ -165,6 +170,38 @@ impl World {
             panic!("no response to {id}; {}", self.story());
         };
         self.lines.remove(found)
+    }
+
+    /// How often other credentials were ordered.
+    pub(super) fn authorizations(&self) -> usize {
+        self.authorizations.len()
+    }
+
+    /// The last refusal for which other credentials were ordered.
+    pub(super) fn refused(&self) -> &Refused {
+        self.authorizations.last().unwrap()
+    }
+
+    /// The methods of the notifications that the client got.
+    pub(super) fn notifications(&self) -> Vec<String> {
+        let has_no_id = |line: &&Value| line.get("id").is_none();
+        let method = |line: &Value| line["method"].as_str().map(str::to_owned);
+        self.lines
+            .iter()
+            .filter(has_no_id)
+            .filter_map(method)
+            .collect()
+    }
+
+    /// Takes the first line with this method.
+    pub(super) fn line(&mut self, method: &str) -> Value {
+        let found = self.lines.iter().position(|line| line["method"] == method);
+        let found = found.unwrap_or_else(|| panic!("no {method}; {}", self.story()));
+        self.lines.remove(found)
+    }
+
+    pub(super) fn has_line(&self, method: &str) -> bool {
+        self.lines.iter().any(|line| line["method"] == method)
     }
 
     /// Whether this request was answered; the answer stays.
@@ -422,7 +459,8 @@ impl World {
                     self.untaken.retain(|posted| posted.ticket != ticket);
                 }
                 Output::Say(level, text) => self.said.push((level, text)),
-                Output::RefreshHeaders => {}
+                Output::Authorize(refused) => self.authorizations.push(refused),
+                Output::Remember(_) => {}
                 Output::Exit { .. } => self.exited = true,
             }
         }
@@ -462,6 +500,7 @@ pub(super) fn head(posted: &Posted, status: u16, headers: &[(&'static str, &str)
         headers: map,
         url: Arc::clone(&posted.request.url),
         moved_permanently: false,
+        credentials: 0,
     }
 }
 

@@ -1,0 +1,176 @@
+//! `login`: signs in now, for all bridges to this server.
+//!
+//! In: asking the server whether it wants a sign-in, reading what the person pastes. Out: the
+//! sign-in itself (`crate::sign_in`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use tokio::sync::{mpsc, watch};
+
+use super::print;
+use super::run::{launcher, random, spread};
+use crate::edge::http::client::HttpClient;
+use crate::edge::log;
+use crate::edge::oauth::OauthHttp;
+use crate::edge::remote::{self, Remote};
+use crate::edge::stdio::{self, FromClient};
+use crate::edge::store::Store;
+use crate::error::Failure;
+use crate::proto::auth::challenge::Challenge;
+use crate::proto::revision::NEWEST_WITH_HANDSHAKE;
+use crate::proto::{Input, Level, Refused, Request, Ticket, Verb, classify, text};
+use crate::settings::Settings;
+use crate::sign_in::{self, SignIn};
+
+/// How often the server may refuse what a sign-in brought.
+const TRIES: u64 = 3;
+
+/// Longest line that may be pasted, in bytes.
+const PASTED: usize = 64 << 10;
+
+/// Signs in at the server of these settings, whose `sign_in` is there.
+///
+/// # Errors
+/// A [`Failure`] when nobody signed in, or the server cannot be reached.
+pub async fn run(settings: Settings) -> Result<(), Failure> {
+    let http = HttpClient::new(settings.network);
+    for warning in http.check(&settings.url).map_err(Failure::usage)? {
+        log::say(Level::Warn, &warning);
+    }
+    let url = Arc::new(settings.url);
+    let server = text::origin(&url);
+    let Some(sign_in) = settings.sign_in else {
+        return Err(Failure::usage("there is nothing to sign in to"));
+    };
+    let store = Store::open(settings.store.base);
+    let entry = store.entry(&settings.key);
+    let (_, headers) = watch::channel(Some(settings.exchange.headers));
+    let (prompter, _prompts) = mpsc::channel(sign_in::PROMPTS_QUEUED);
+    let sign_in = SignIn::new(
+        sign_in,
+        OauthHttp::new(http.clone(), headers.clone()),
+        store,
+        launcher(&url, &settings.secret_variables),
+        prompter,
+        spread(random()),
+    );
+    let (reports, mut inputs) = mpsc::channel(remote::INPUTS_QUEUED);
+    let exchange = remote::Settings {
+        server: Arc::clone(&url),
+        cookies: settings.exchange.cookies,
+        headers_timeout: settings.exchange.headers_timeout,
+        body_timeout: settings.exchange.body_timeout,
+        message_limit: settings.exchange.message_limit,
+    };
+    let source = Arc::clone(&sign_in) as Arc<dyn remote::Credentials>;
+    let mut remote = Remote::new(http, exchange, headers, Some(source), reports);
+    let had_tokens = entry.tokens().is_some();
+    let mut lines = stdio::read_lines(std::io::stdin(), PASTED);
+    for attempt in 1..=TRIES {
+        let refused = match ask(&mut remote, &mut inputs, &url, Ticket(attempt)).await? {
+            Asked::Refused(refused) => refused,
+            Asked::Accepted if attempt == 1 && !had_tokens => {
+                return say(&format!("{server} does not ask for a sign-in."));
+            }
+            Asked::Accepted => {
+                let state = entry.state();
+                let whom = state.account.map(|whom| format!(" as {whom}"));
+                let whom = whom.unwrap_or_default();
+                let already = if attempt == 1 { "already " } else { "" };
+                return say(&format!("You are {already}signed in to {server}{whom}."));
+            }
+        };
+        let authorizing = sign_in.authorize(&refused);
+        let mut authorizing = std::pin::pin!(authorizing);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut authorizing => break outcome,
+                Some(line) = lines.recv() => paste(&sign_in, line).await,
+            }
+        };
+        outcome.map_err(|failure| {
+            Failure::runtime(format!("{} [{}]", failure.text, failure.kind.as_str()))
+        })?;
+    }
+    let text = format!("{server} refuses what the sign-in brought");
+    Err(Failure::runtime(text).hint("see \"mcp-bridge status\" for what it allowed"))
+}
+
+/// Hands in what the person pasted: the address that the browser ended at.
+async fn paste(sign_in: &SignIn, line: FromClient) {
+    let FromClient::Line(line) = line else { return };
+    let line = String::from_utf8_lossy(&line);
+    if line.trim().is_empty() {
+        return;
+    }
+    if let Err(problem) = sign_in.paste(line.trim()).await {
+        let text = format!("{problem}; paste the whole address that the browser ended at");
+        log::say(Level::Error, &text);
+    }
+}
+
+enum Asked {
+    /// It answers, in whatever way.
+    Accepted,
+    /// It wants credentials.
+    Refused(Refused),
+}
+
+/// Sends `initialize`, and sees whether the server wants a sign-in for it.
+async fn ask(
+    remote: &mut Remote,
+    inputs: &mut mpsc::Receiver<Input>,
+    url: &Arc<url::Url>,
+    ticket: Ticket,
+) -> Result<Asked, Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{NEWEST_WITH_HANDSHAKE}","capabilities":{{}},"clientInfo":{{"name":"mcp-bridge","version":"{version}"}}}}}}"#
+    );
+    let request = Request {
+        verb: Verb::Post,
+        url: Arc::clone(url),
+        headers: vec![
+            (
+                header::ACCEPT,
+                HeaderValue::from_static("application/json, text/event-stream"),
+            ),
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            ),
+        ],
+        body: Bytes::from(body),
+        after: None,
+    };
+    remote.start(ticket, request);
+    loop {
+        match inputs.recv().await {
+            Some(Input::Answer(_, head, body)) if head.status == 401 => {
+                let _ = body;
+                return Ok(Asked::Refused(Refused {
+                    credentials: head.credentials,
+                    challenge: Challenge::parse(&head.headers),
+                    operation: "initialize".to_owned(),
+                }));
+            }
+            Some(Input::Answer(_, head, _)) if head.status < 500 => return Ok(Asked::Accepted),
+            Some(Input::Answer(_, head, body)) => {
+                return Err(Failure::runtime(classify::describe(&head, &body)));
+            }
+            Some(Input::Streaming(ticket, _)) => {
+                remote.cancel(ticket);
+                return Ok(Asked::Accepted);
+            }
+            Some(Input::Failed(_, trouble)) => return Err(Failure::runtime(trouble.text)),
+            Some(_) => {}
+            None => return Err(Failure::runtime("the exchange with the server was lost")),
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    print(&format!("{text}\n"))
+}

@@ -1,0 +1,126 @@
+//! `logout`: tells the authorization server, then forgets.
+//!
+//! In: one server or all, and what was left. Out: revoking (`crate::sign_in`).
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use url::Url;
+
+use super::print;
+use super::run::{launcher, random, spread};
+use crate::edge::http::client::HttpClient;
+use crate::edge::log;
+use crate::edge::oauth::OauthHttp;
+use crate::edge::store::{Entry, Store};
+use crate::error::Failure;
+use crate::proto::Level;
+use crate::proto::auth::settings::Settings as SignInSettings;
+use crate::proto::headers::UserHeaders;
+use crate::proto::text;
+use crate::settings::{LogoutSettings, Target};
+use crate::sign_in::{Revocation, SignIn};
+
+/// Signs out.
+///
+/// # Errors
+/// A [`Failure`] when something is left in the store.
+pub async fn run(settings: LogoutSettings) -> Result<(), Failure> {
+    let store = Store::open(settings.store.base.clone());
+    let http = HttpClient::new(settings.network.clone());
+    match &settings.target {
+        Target::One(sign_in) => {
+            let server = text::public_url(&sign_in.server);
+            sign_out(
+                &settings,
+                &http,
+                SignInSettings::clone(sign_in),
+                &store,
+                &server,
+            )
+            .await
+        }
+        Target::All => {
+            let entries = store
+                .list()
+                .map_err(|failure| Failure::runtime(failure.text))?;
+            if entries.is_empty() {
+                return print("There is nothing to sign out of.\n");
+            }
+            let mut left = Vec::new();
+            for entry in entries {
+                let server = entry.state().server;
+                let name = server.clone().unwrap_or_else(|| entry.key().to_owned());
+                let url = server.and_then(|server| Url::parse(&server).ok());
+                let outcome = match url {
+                    Some(url) => {
+                        let sign_in = SignInSettings::stored(Arc::new(url), entry.key());
+                        sign_out(&settings, &http, sign_in, &store, &name).await
+                    }
+                    // Of a server nobody knows the address of, the files can go all the same.
+                    None => forget(&entry, settings.forget_client, &name),
+                };
+                if let Err(failure) = outcome {
+                    left.push(failure.to_string());
+                }
+            }
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(Failure::runtime(left.join("; ")))
+            }
+        }
+    }
+}
+
+async fn sign_out(
+    settings: &LogoutSettings,
+    http: &HttpClient,
+    sign_in: SignInSettings,
+    store: &Store,
+    server: &str,
+) -> Result<(), Failure> {
+    let entry = &store.entry(&sign_in.key);
+    let url = Arc::clone(&sign_in.server);
+    for warning in http.check(&url).map_err(Failure::usage)? {
+        log::say(Level::Warn, &warning);
+    }
+    let (_, headers) = watch::channel(Some(UserHeaders::default()));
+    let (prompter, _) = mpsc::channel(1);
+    let oauth = OauthHttp::new(http.clone(), headers);
+    let launcher = launcher(&url, &[]);
+    let sign_in = SignIn::new(
+        sign_in,
+        oauth,
+        store.clone(),
+        launcher,
+        prompter,
+        spread(random()),
+    );
+    match sign_in.revoke().await {
+        Revocation::Revoked => log::say(Level::Info, "the authorization server was told"),
+        Revocation::NothingToRevoke => {
+            forget(entry, settings.forget_client, server)?;
+            return print(&format!("You were not signed in to {server}.\n"));
+        }
+        Revocation::NotOffered => log::say(
+            Level::Info,
+            "the authorization server offers no revocation: the tokens stay valid there until they expire",
+        ),
+        Revocation::Failed(problem) => log::say(
+            Level::Warn,
+            &format!("the tokens could not be revoked and may stay valid at the server: {problem}"),
+        ),
+    }
+    forget(entry, settings.forget_client, server)?;
+    print(&format!("Signed out of {server}.\n"))
+}
+
+fn forget(entry: &Entry, client: bool, server: &str) -> Result<(), Failure> {
+    entry.forget(client).map_err(|left| {
+        Failure::runtime(format!(
+            "{server}: could not be removed: {}",
+            left.join(", ")
+        ))
+    })
+}

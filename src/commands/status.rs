@@ -1,0 +1,182 @@
+//! `status`: every sign-in in the store, for people or as JSON.
+//!
+//! In: what is shown, and how. Out: the files (`edge/store`). Secrets are never shown.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::print;
+use crate::edge::log;
+use crate::edge::store::{Entry, Store};
+use crate::error::Failure;
+use crate::proto::text;
+use crate::settings::StatusSettings;
+
+/// One sign-in, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Status {
+    /// The server without its query; missing when only npm `mcp-remote` knows it.
+    server: Option<String>,
+    /// Name of its files in the store.
+    key: String,
+    signed_in: bool,
+    /// Account, as the authorization server's ID token names it.
+    account: Option<String>,
+    issuer: Option<String>,
+    /// Granted scopes.
+    scope: Option<String>,
+    /// RFC 3339, UTC; missing: not known.
+    expires_at: Option<String>,
+    expired: Option<bool>,
+    /// Whether it is renewed without a person.
+    refreshable: bool,
+    /// Whether a client is registered or known for it.
+    registered: bool,
+    /// `mcp-bridge` or `mcp-remote`.
+    written_by: Option<&'static str>,
+    last_error: Option<LastError>,
+}
+
+#[derive(Debug, Serialize)]
+struct LastError {
+    kind: String,
+    text: String,
+    at: String,
+}
+
+/// Prints every sign-in.
+///
+/// # Errors
+/// A [`Failure`] when the store cannot be read.
+pub async fn run(settings: StatusSettings) -> Result<(), Failure> {
+    let store = Store::open(settings.store.base);
+    let entries = store
+        .list()
+        .map_err(|failure| Failure::runtime(failure.text))?;
+    let now = now();
+    let all: Vec<Status> = entries
+        .iter()
+        .map(|entry| status(entry, now))
+        .filter(Status::is_of_interest)
+        .collect();
+    for (level, note) in store.take_notes() {
+        log::say(level, &note);
+    }
+    if settings.json {
+        let json = serde_json::to_string_pretty(&all)
+            .map_err(|error| Failure::runtime(error.to_string()))?;
+        return print(&format!("{json}\n"));
+    }
+    if all.is_empty() {
+        return print("Nobody is signed in anywhere. \"mcp-bridge login URL\" signs in.\n");
+    }
+    let texts: Vec<String> = all.iter().map(Status::text).collect();
+    print(&texts.join("\n"))
+}
+
+fn status(entry: &Entry, now: u64) -> Status {
+    let (state, tokens) = (entry.state(), entry.tokens());
+    let ours = tokens.as_ref().is_some_and(|tokens| state.is_about(tokens));
+    let expires = tokens.as_ref().and_then(|tokens| tokens.expires_at);
+    Status {
+        server: state.server,
+        key: entry.key().to_owned(),
+        signed_in: tokens.is_some(),
+        account: state.account.or(state.subject),
+        issuer: tokens
+            .as_ref()
+            .and_then(|tokens| tokens.issuer.clone())
+            .or(state.issuer),
+        scope: tokens
+            .as_ref()
+            .and_then(|tokens| tokens.scope.clone())
+            .or(state.scope),
+        expires_at: expires.map(rfc3339),
+        expired: expires.map(|at| at <= now),
+        refreshable: tokens
+            .as_ref()
+            .is_some_and(|tokens| tokens.refresh.is_some()),
+        registered: entry.client().is_some(),
+        written_by: tokens
+            .as_ref()
+            .map(|_| if ours { "mcp-bridge" } else { "mcp-remote" }),
+        last_error: state.last_error.map(|error| LastError {
+            kind: error.kind,
+            text: error.text,
+            at: rfc3339(error.at),
+        }),
+    }
+}
+
+impl Status {
+    /// A server that never asked for a sign-in leaves nothing worth a line.
+    fn is_of_interest(&self) -> bool {
+        self.signed_in || self.registered || self.last_error.is_some()
+    }
+
+    fn text(&self) -> String {
+        let name = self.server.as_ref().unwrap_or(&self.key);
+        let mut out = format!("{}\n", text::sanitize(name, 300));
+        let mut line = |name: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "  {name:<12}{}", text::sanitize(value, 500));
+        };
+        let signed_in = match (self.signed_in, &self.account) {
+            (true, Some(account)) => format!("yes, as {account}"),
+            (true, None) => "yes".to_owned(),
+            (false, _) => "no".to_owned(),
+        };
+        line("signed in", &signed_in);
+        if let Some(issuer) = &self.issuer {
+            line("issuer", issuer);
+        }
+        if let Some(scope) = &self.scope {
+            line("scopes", scope);
+        }
+        if self.signed_in {
+            let expiry = match (&self.expires_at, self.expired) {
+                (Some(at), Some(true)) if self.refreshable => {
+                    format!("expired at {at}; renewed at the next use")
+                }
+                (Some(at), Some(true)) => format!("expired at {at}; the next use asks to sign in"),
+                (Some(at), _) => format!("until {at}"),
+                (None, _) => "until the server says otherwise".to_owned(),
+            };
+            line("valid", &expiry);
+            let renewal = if self.refreshable {
+                "by itself"
+            } else {
+                "needs a new sign-in"
+            };
+            line("renewal", renewal);
+        }
+        if let Some(writer) = self.written_by {
+            line("written by", writer);
+        }
+        if let Some(error) = &self.last_error {
+            line(
+                "last error",
+                &format!("{} ({}, {})", error.text, error.kind, error.at),
+            );
+        }
+        out
+    }
+}
+
+/// RFC 3339, UTC, from Unix milliseconds.
+fn rfc3339(millis: u64) -> String {
+    log::iso8601(UNIX_EPOCH + Duration::from_millis(millis))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "expiry is shown by the wall clock"
+)]
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}

@@ -1,0 +1,336 @@
+//! Answers in the place of a server that cannot be talked to yet, because a person has to sign in
+//! first or because it is away: hosts give up on a program that lets them wait.
+//!
+//! In: when to step in, with what, and when the server takes over. Out: the sign-in
+//! (`authorize`), reaching the server (`handshake`).
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::handshake::Why;
+use super::{Bridge, Own, Phase};
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::json::quote;
+use crate::proto::ledger::Place;
+use crate::proto::message::{Id, Message, member};
+use crate::proto::{revision, text};
+
+/// What can be promised before the server has spoken.
+const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
+
+/// Whether and how the bridge answers in the server's place.
+#[derive(Debug, Default)]
+pub(super) struct StandIn {
+    /// The client's `initialize` was answered, and the server has not been reached since.
+    provisional: bool,
+    /// A person was waited for long enough.
+    person_late: bool,
+    /// Lists that were promised and that the server does not have.
+    overpromised: Vec<&'static str>,
+    /// The request to open the sign-in that the client was sent, and its elicitation id.
+    elicitation: Option<(Id, String)>,
+}
+
+impl StandIn {
+    /// Whether the client was told that it is connected before the server was.
+    pub(super) fn is_connected_late(&self) -> bool {
+        self.provisional
+    }
+
+    /// Whether this is the client's reply to our own question.
+    pub(super) fn take_reply(&mut self, id: Option<&Id>) -> bool {
+        matches!(&self.elicitation, Some((asked, _)) if Some(asked) == id)
+    }
+
+    fn is_active(&self) -> bool {
+        self.provisional || self.person_late
+    }
+}
+
+impl Bridge {
+    // When.
+
+    /// `initialize` took too long.
+    pub(super) fn on_initialize_late(&mut self, serial: u64) {
+        if self
+            .handshake()
+            .is_some_and(|handshake| handshake.serial == serial)
+        {
+            self.answer_initialize();
+        }
+    }
+
+    /// A person has to sign in; `opened` if a browser already shows where.
+    pub(super) fn person_is_needed(&mut self, opened: bool) {
+        if self.settings.last_initialize.is_some() {
+            self.answer_initialize();
+        }
+        if !opened || self.stand_in.is_active() {
+            self.ask_client_to_open();
+        }
+    }
+
+    pub(super) fn on_person_late(&mut self, count: u32) {
+        if self.authorizing.prompt().is_none() || self.authorizing.done() != count {
+            return;
+        }
+        self.stand_in.person_late = true;
+        self.ask_client_to_open();
+        self.stand_in_for_all();
+    }
+
+    /// The person has signed in, or will not.
+    pub(super) fn person_is_done(&mut self) {
+        self.stand_in.person_late = false;
+        if let Some((_, elicitation)) = self.stand_in.elicitation.take() {
+            let id = quote(&elicitation);
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/elicitation/complete","params":{{"elicitationId":{id}}}}}"#
+            );
+            self.line(text.into());
+        }
+    }
+
+    /// The server that the client was told of is there now: it may have less than was promised.
+    pub(super) fn connected_at_last(&mut self, changes: &[&'static str], result: &str) {
+        self.stand_in.provisional = false;
+        let capabilities = member(result, "capabilities").unwrap_or_default();
+        self.stand_in.overpromised = LISTS
+            .into_iter()
+            .filter(|list| self.client.list_changed.contains(list))
+            .filter(|list| member(capabilities, list).is_none())
+            .collect();
+        self.debug(|| format!("the server tells of changes to: {}", changes.join(", ")));
+    }
+
+    /// The server that the client was told of cannot be reached for now.
+    pub(super) fn never_connected(&mut self, failure: &Failure) {
+        self.stand_in.provisional = false;
+        self.reopening_failed(failure);
+        let may_pass = matches!(
+            failure.kind,
+            Kind::Connect
+                | Kind::Timeout
+                | Kind::HttpStatus
+                | Kind::StreamEnded
+                | Kind::DiscoveryUnreachable
+                | Kind::RefreshUnavailable
+        );
+        if may_pass {
+            self.reopen_later(None);
+        }
+    }
+
+    // What.
+
+    /// Answers the client's `initialize` with what is known of the server.
+    fn answer_initialize(&mut self) {
+        let (notice, own) = (self.notice(), self.own_id());
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let Why::Client(id) = &handshake.why else {
+            return;
+        };
+        let id = id.clone();
+        handshake.why = Why::Answered;
+        // The client is free to use its id again; what is on its way is answered under it.
+        let on_its_way = handshake.ticket.is_some() && !handshake.is_refused();
+        if let Ok(replay) = Message::parse(handshake.initialize.with_id(&own)) {
+            handshake.initialize = replay;
+        }
+        let asked: Option<String> = handshake.initialize.param("protocolVersion");
+        let known = self.settings.last_initialize.as_deref();
+        let known = known.and_then(|text| serde_json::from_str(text).ok());
+        let host = text::sanitize(self.link.base.host_str().unwrap_or_default(), 100);
+        let result = provisional(known, asked.as_deref(), &host, &notice);
+        self.client.version = result["protocolVersion"].as_str().map(str::to_owned);
+        self.client.list_changed = LISTS
+            .into_iter()
+            .filter(|list| result["capabilities"].get(list).is_some())
+            .collect();
+        self.client.log_level = None;
+        self.client.subscriptions.clear();
+        self.own.insert(own, Own::Initialize);
+        if on_its_way {
+            self.own.insert(id.clone(), Own::Initialize);
+        }
+        self.stand_in.provisional = true;
+        let token = self.ledger.get(&id).and_then(|entry| entry.message.id());
+        let answer = response(token.unwrap_or(&id), &result);
+        self.respond(&id, answer);
+        self.stand_in_for_all();
+    }
+
+    /// Answers what waits for the server, as far as it is time to: a person who has only just been
+    /// asked may be done in a moment, so that what only the server can answer still waits.
+    pub(super) fn stand_in_for_all(&mut self) {
+        if !self.stand_in.is_active() {
+            return;
+        }
+        let is_late = self.stand_in.person_late || self.authorizing.prompt().is_none();
+        let mut ids = Vec::new();
+        if is_late {
+            ids = self.authorizing.take_waiting();
+        }
+        if matches!(self.link.phase, Phase::Handshaking(_)) {
+            ids.extend(self.take_parked_requests());
+        }
+        let mut later = Vec::new();
+        for id in ids {
+            let entry = self.ledger.get(&id);
+            if let Some(entry) = entry.filter(|entry| entry.place == Place::Parked) {
+                let message = entry.message.clone();
+                if is_late || can_stand_in(message.method()) {
+                    self.stand_in_for(&id, &message);
+                } else {
+                    later.push(id);
+                }
+            }
+        }
+        self.park_first(later);
+    }
+
+    fn stand_in_for(&mut self, id: &Id, message: &Message) {
+        let token = message.id().unwrap_or(id).clone();
+        let notice = self.notice();
+        let result = match message.method() {
+            "ping" => json!({}),
+            "tools/call" => {
+                json!({"content": [{"type": "text", "text": notice}], "isError": true})
+            }
+            "logging/setLevel" if self.stand_in.provisional => {
+                self.client.log_level = message.params().map(str::to_owned);
+                json!({})
+            }
+            method => match empty_list(method) {
+                Some((_, list)) if self.stand_in.provisional => list,
+                _ => {
+                    let kind = match self.authorizing.prompt() {
+                        Some(_) => Kind::SignInRequired,
+                        None => Kind::Connect,
+                    };
+                    return self.fail(id, &Failure::new(kind, Executed::No, notice));
+                }
+            },
+        };
+        self.respond(id, response(&token, &result));
+    }
+
+    /// The answer to a request for a list that was promised in the server's place, and that the
+    /// server does not have.
+    pub(super) fn overpromised(&self, message: &Message) -> Option<Bytes> {
+        let (kind, list) = empty_list(message.method())?;
+        let id = message.id()?;
+        self.stand_in
+            .overpromised
+            .contains(&kind)
+            .then(|| response(id, &list))
+    }
+
+    /// One sentence or two for the person, by way of the client and its model.
+    fn notice(&self) -> String {
+        let server = text::origin(&self.link.base);
+        match self.authorizing.prompt() {
+            Some(prompt) => {
+                let more = prompt.instruction.as_deref().unwrap_or_default();
+                let space = if more.is_empty() { "" } else { " " };
+                format!(
+                    "Sign-in needed for {server}. Open this link in a browser: {}{space}{more} \
+                     Then try again.",
+                    prompt.url
+                )
+            }
+            None => format!(
+                "{server} does not answer yet. The bridge keeps trying; try again in a moment."
+            ),
+        }
+    }
+
+    /// Asks a client that can open addresses to show the person where to sign in (MCP 2025-11-25,
+    /// Elicitation, URL Mode).
+    pub(super) fn ask_client_to_open(&mut self) {
+        let can = self.client.initialize.as_ref().is_some_and(|message| {
+            let capabilities = message.params().and_then(|all| member(all, "capabilities"));
+            let elicitation = capabilities.and_then(|all| member(all, "elicitation"));
+            elicitation.is_some_and(|all| member(all, "url").is_some())
+        });
+        let Some(prompt) = self.authorizing.prompt().cloned() else {
+            return;
+        };
+        if !can || !self.client.initialized || self.stand_in.elicitation.is_some() {
+            return;
+        }
+        let id = self.own_id();
+        let elicitation = format!("sign-in-{}-{}", self.settings.nonce, self.serial);
+        let server = text::origin(&self.link.base);
+        let more = prompt.instruction.as_deref().unwrap_or_default();
+        let message = format!("Sign in to {server}. {more}");
+        let params = json!({
+            "mode": "url",
+            "elicitationId": elicitation,
+            "url": prompt.url,
+            "message": message.trim_end(),
+        });
+        let token = id.token();
+        let line = format!(
+            r#"{{"jsonrpc":"2.0","id":{token},"method":"elicitation/create","params":{params}}}"#
+        );
+        self.stand_in.elicitation = Some((id, elicitation));
+        self.line(line.into());
+    }
+}
+
+/// Whether an answer in the server's place is as good as the server's for now.
+fn can_stand_in(method: &str) -> bool {
+    matches!(method, "ping" | "logging/setLevel") || empty_list(method).is_some()
+}
+
+fn response(id: &Id, result: &Value) -> Bytes {
+    let id = id.token();
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into()
+}
+
+/// The list that a method asks for, empty, and the capability it belongs to.
+fn empty_list(method: &str) -> Option<(&'static str, Value)> {
+    match method {
+        "tools/list" => Some(("tools", json!({"tools": []}))),
+        "prompts/list" => Some(("prompts", json!({"prompts": []}))),
+        "resources/list" => Some(("resources", json!({"resources": []}))),
+        "resources/templates/list" => Some(("resources", json!({"resourceTemplates": []}))),
+        _ => None,
+    }
+}
+
+/// A result of `initialize` in the server's place: what it last was, or as little as can be
+/// promised, with the notice in front of the instructions.
+fn provisional(known: Option<Value>, asked: Option<&str>, host: &str, notice: &str) -> Value {
+    let asked = asked.filter(|version| revision::is_known(version));
+    let mut result = known.filter(Value::is_object).unwrap_or_else(|| {
+        json!({
+            "capabilities": {"tools": {}, "prompts": {}, "resources": {}},
+            "serverInfo": {"name": host, "version": "unknown"},
+        })
+    });
+    let before = result["protocolVersion"].as_str().map(str::to_owned);
+    let version = match (asked, before.as_deref()) {
+        (Some(asked), Some(before)) if before < asked => before,
+        (Some(asked), _) => asked,
+        (None, Some(before)) => before,
+        (None, None) => revision::NEWEST_WITH_HANDSHAKE,
+    };
+    result["protocolVersion"] = version.into();
+    for list in LISTS {
+        if let Some(capability) = result["capabilities"].get_mut(list)
+            && capability.is_object()
+        {
+            capability["listChanged"] = true.into();
+        }
+    }
+    let instructions = match result["instructions"].as_str() {
+        Some(instructions) => format!("{notice}\n\n{instructions}"),
+        None => notice.to_owned(),
+    };
+    result["instructions"] = instructions.into();
+    result
+}

@@ -1,0 +1,102 @@
+//! Signing in on another device (RFC 8628).
+//!
+//! In: the order of requests and pauses. Out: what answers mean (`proto::auth::device`).
+
+use super::SignIn;
+use super::attempt::{Desk, Task};
+use super::exchange::Provenance;
+use super::wallet::Origin;
+use crate::edge::log;
+use crate::proto::auth::authorize;
+use crate::proto::auth::device::{self, DeviceCode, Poll};
+use crate::proto::auth::grant;
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::{Level, Prompt, text};
+
+impl SignIn {
+    pub(super) async fn sign_in_with_device(
+        &self,
+        task: &Task,
+        desk: &Desk,
+    ) -> Result<(), Failure> {
+        let server = &task.found.server;
+        let Some(endpoint) = &server.device_authorization_endpoint else {
+            let text = format!(
+                "--device-code: the authorization server {} offers no device authorization; leave \
+                 the option out to sign in with a browser, or use --client-credentials",
+                text::sanitize(&server.issuer, 200)
+            );
+            return Err(Failure::new(Kind::MetadataInvalid, Executed::No, text));
+        };
+        let scope = task.scope.as_deref();
+        let client = self.identity(server, None, scope, false).await?.client;
+        let resource = task.found.resource.as_ref();
+        let resource = resource.map(|resource| resource.resource.as_str());
+        let resource = authorize::resource(&self.settings, resource);
+        let resource = resource.as_deref();
+        self.brake()?;
+        let form = self
+            .identified(
+                server,
+                Some(&client),
+                device::request(scope, resource),
+                endpoint,
+            )
+            .map_err(|refused| refused.failure())?;
+        let started = self.post(endpoint, &form, false).await;
+        let started = started.map_err(|refused| refused.failure())?;
+        let mut code = DeviceCode::read(started.status, &started.body)?;
+        self.show_code(&code, desk);
+        let deadline = tokio::time::Instant::now() + code.expires_in;
+        let mut pause = code.interval;
+        loop {
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(code.expired());
+            }
+            tokio::time::sleep(pause).await;
+            let form = grant::device_code(&code.device_code, resource);
+            let asked = self
+                .token_request(server, Some(&client), form, task.proof)
+                .await;
+            match asked {
+                Ok(mut tokens) => {
+                    if tokens.scope.is_none() {
+                        tokens.scope.clone_from(&task.scope);
+                    }
+                    let provenance = Provenance {
+                        server,
+                        resource,
+                        requested_scope: scope,
+                        origin: Origin::SignedIn,
+                    };
+                    self.keep_tokens(tokens, &provenance);
+                    log::say(Level::Info, &format!("Signed in to {}", self.server()));
+                    return Ok(());
+                }
+                Err(refused) => match code.after(&refused.error) {
+                    Poll::Again(next) => pause = next,
+                    Poll::Failed(failure) => return Err(failure),
+                },
+            }
+        }
+    }
+
+    /// Address and code, both: comparing the code protects against somebody else's (RFC 8628
+    /// §3.3.1, §5.4).
+    fn show_code(&self, code: &DeviceCode, desk: &Desk) {
+        let address = &code.verification_uri;
+        let link = code.verification_uri_complete.as_ref().unwrap_or(address);
+        let (server, instructions) = (self.server(), code.instructions());
+        log::tell(
+            &format!("{server} wants you to sign in: {instructions}:"),
+            link,
+        );
+        let user_code = &code.user_code;
+        self.keep(|state| state.pending = Some(self.pending(link)));
+        desk.show(Prompt {
+            url: link.clone(),
+            instruction: Some(format!("The code is {user_code}.")),
+            opened: false,
+        });
+    }
+}

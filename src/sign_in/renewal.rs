@@ -1,0 +1,338 @@
+//! Renewing tokens: one at a time in this process and across all of them, and never at the cost of
+//! credentials that still work (RFC 6749 §6, RFC 9700 §4.14).
+//!
+//! In: when, under which locks, and what a refusal changes. Out: the request (`exchange`), signing
+//! in again (`authorize`).
+
+use std::sync::Arc;
+
+use super::exchange::{Provenance, Refused};
+use super::wallet::Origin;
+use super::{SignIn, now};
+use crate::edge::log;
+use crate::edge::store::{Lock, Suspicion, fingerprint};
+use crate::proto::auth::address::AddressPolicy;
+use crate::proto::auth::challenge::Challenge;
+use crate::proto::auth::client::{self, Client, Provenance as ClientProvenance};
+use crate::proto::auth::discovery::Discovered;
+use crate::proto::auth::metadata::ServerMetadata;
+use crate::proto::auth::token::{Refusal, TokenError, TokenType, Tokens};
+use crate::proto::auth::{authorize, grant, limits, quirks};
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::{Level, text};
+
+/// Pause after a renewal before expiry failed, in milliseconds: the token still works.
+const REST_MS: u64 = 10_000;
+
+impl SignIn {
+    /// Renews a token that is about to expire. Whatever goes wrong shows when the server refuses
+    /// the old one.
+    pub(super) async fn renew_if_due(&self) {
+        if !self.is_due() {
+            return;
+        }
+        let _one_at_a_time = self.renewing.lock().await;
+        self.wallet().look_at(&self.entry);
+        if !self.is_due() {
+            return;
+        }
+        let outcome = if self.settings.grant.is_renewed_by_itself() {
+            self.renew_machine_tokens().await
+        } else {
+            self.renew_stored().await
+        };
+        if let Err(failure) = outcome {
+            log::say(
+                Level::Warn,
+                &format!("{} [{}]", failure.text, failure.kind.as_str()),
+            );
+            self.wallet().rest_until(now() + REST_MS);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let wallet = self.wallet();
+        let renewable = self.settings.grant.is_renewed_by_itself();
+        wallet.tokens().is_some_and(|tokens| {
+            (tokens.refresh.is_some() || renewable) && tokens.is_due(now(), self.spread)
+        }) && !wallet.is_resting(now())
+    }
+
+    /// Before expiry: at the token endpoint that gave the tokens, without asking the server.
+    async fn renew_stored(&self) -> Result<(), Failure> {
+        let policy = self.policy().await.clone();
+        let server = match self.stored_server(&policy) {
+            Some(server) => server,
+            None => self.discover(&Challenge::default()).await?.server.clone(),
+        };
+        self.renew_under_lock(&server, self.stored_resource(), None)
+            .await
+            .map(drop)
+    }
+
+    /// After a refusal: `Ok(false)` if there is nothing to renew with.
+    pub(super) async fn renew_refused(
+        &self,
+        found: &Arc<Discovered>,
+        refused: u64,
+    ) -> Result<bool, Failure> {
+        let _one_at_a_time = self.renewing.lock().await;
+        if self.wallet().serial() > refused {
+            return Ok(true);
+        }
+        let refused = {
+            let wallet = self.wallet();
+            let Some(tokens) = wallet.tokens() else {
+                return Ok(false);
+            };
+            if tokens.refresh.is_none() || !belongs_to(tokens, &found.server.issuer) {
+                return Ok(false);
+            }
+            tokens.access.clone()
+        };
+        let resource = found
+            .resource
+            .as_ref()
+            .map(|resource| resource.resource.as_str());
+        let resource = authorize::resource(&self.settings, resource);
+        self.renew_under_lock(&found.server, resource, Some(refused.reveal()))
+            .await
+    }
+
+    /// `refused`: the access token that must not come out of it again.
+    async fn renew_under_lock(
+        &self,
+        server: &ServerMetadata,
+        resource: Option<String>,
+        refused: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let _lock = self.entry.lock(Lock::Renewal, limits::LOCK_WAIT).await?;
+        let _lease = self.entry.lease(limits::LOCK_WAIT).await?;
+        self.wallet().reload(&self.entry);
+        let tokens = self.wallet().tokens().cloned();
+        let Some(tokens) = tokens else {
+            return Ok(false);
+        };
+        let usable = match refused {
+            Some(refused) => tokens.access.reveal() != refused && !tokens.is_expired(now()),
+            None => !tokens.is_due(now(), self.spread),
+        };
+        if usable {
+            return Ok(true);
+        }
+        if tokens.refresh.is_none() {
+            return Ok(false);
+        }
+        self.renew(server, resource, &tokens).await.map(|()| true)
+    }
+
+    async fn renew(
+        &self,
+        server: &ServerMetadata,
+        resource: Option<String>,
+        tokens: &Tokens,
+    ) -> Result<(), Failure> {
+        let Some(refresh) = &tokens.refresh else {
+            return Ok(());
+        };
+        let client = self.known_client(server)?;
+        let proof = tokens.token_type == TokenType::Dpop;
+        let state = self.entry.state();
+        let requested = state.requested_scope.clone();
+        let mark = fingerprint(refresh);
+        self.keep(|state| state.refresh_in_doubt = Some(mark.clone()));
+        let mut scope = None;
+        if quirks::of(&server.issuer).refresh_needs_scope {
+            scope = tokens.scope.clone().or_else(|| requested.clone());
+        }
+        let (mut tries, mut lost_once) = (0, false);
+        loop {
+            let form = grant::refresh(refresh, scope.as_deref(), resource.as_deref());
+            let asked = self.token_request(server, Some(&client), form, proof).await;
+            let refused = match asked {
+                Ok(answer) => {
+                    let provenance = Provenance {
+                        server,
+                        resource: resource.as_deref(),
+                        requested_scope: requested.as_deref(),
+                        origin: Origin::Renewed,
+                    };
+                    self.keep_tokens(tokens.renewed(answer), &provenance);
+                    log::say(Level::Debug, "the access token was renewed");
+                    return Ok(());
+                }
+                Err(refused) => refused,
+            };
+            if let Some(failure) = refused.failure.clone().filter(|_| !may_pass(&refused)) {
+                return Err(failure);
+            }
+            match refused.error.refusal() {
+                Refusal::WithoutScope if scope.take().is_some() => {}
+                Refusal::Temporary if refused.sent && !std::mem::replace(&mut lost_once, true) => {}
+                Refusal::Temporary => {
+                    tries += 1;
+                    match refused.error.pause(tries) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => return Err(self.unavailable(server, &refused.error)),
+                    }
+                }
+                Refusal::Suspicious | Refusal::WithoutScope => {
+                    return self.renewal_suspicious(server, &mark, &refused.error);
+                }
+                Refusal::Dead => return self.renewal_dead(server, lost_once, &refused.error),
+                Refusal::ClientUnknown => return self.client_unknown(server, &client, &refused),
+            }
+        }
+    }
+
+    /// The refresh token is dead. What another process wrote meanwhile is kept.
+    fn renewal_dead(
+        &self,
+        server: &ServerMetadata,
+        lost_once: bool,
+        error: &TokenError,
+    ) -> Result<(), Failure> {
+        if self.wallet().reload(&self.entry) {
+            return Ok(());
+        }
+        if let Err(failure) = self.entry.drop_tokens() {
+            log::say(Level::Debug, &failure.text);
+        }
+        self.keep(|state| {
+            state.refresh_in_doubt = None;
+            state.suspicious = None;
+        });
+        self.wallet().drop_tokens(&self.entry);
+        let lost = if lost_once {
+            "; its answer to the request before was probably lost on the way"
+        } else {
+            ""
+        };
+        let text = format!(
+            "{} ended the sign-in ({}){lost}; signing in again is needed",
+            text::sanitize(&server.issuer, 200),
+            error.text
+        );
+        Err(Failure::new(Kind::RefreshRejected, Executed::No, text))
+    }
+
+    /// A refusal that may mean anything: it counts the second time.
+    fn renewal_suspicious(
+        &self,
+        server: &ServerMetadata,
+        mark: &str,
+        error: &TokenError,
+    ) -> Result<(), Failure> {
+        let code = error.code.clone().unwrap_or_default();
+        let suspicion = Suspicion {
+            refresh: mark.to_owned(),
+            code,
+        };
+        if self.entry.state().suspicious.as_ref() == Some(&suspicion) {
+            return self.renewal_dead(server, false, error);
+        }
+        self.keep(|state| state.suspicious = Some(suspicion));
+        Err(self.unavailable(server, error))
+    }
+
+    /// The authorization server forgot the client, or never knew it.
+    fn client_unknown(
+        &self,
+        server: &ServerMetadata,
+        client: &Client,
+        refused: &Refused,
+    ) -> Result<(), Failure> {
+        if client.provenance != ClientProvenance::Registered {
+            return Err(client::rejected(client, server, &refused.error));
+        }
+        for dropped in [self.entry.drop_client(), self.entry.drop_tokens()] {
+            if let Err(failure) = dropped {
+                log::say(Level::Debug, &failure.text);
+            }
+        }
+        self.wallet().drop_tokens(&self.entry);
+        let text = format!(
+            "{} does not know this client any more ({}); registering again and signing in again",
+            text::sanitize(&server.issuer, 200),
+            refused.error.text
+        );
+        Err(Failure::new(Kind::RefreshRejected, Executed::No, text))
+    }
+
+    fn unavailable(&self, server: &ServerMetadata, error: &TokenError) -> Failure {
+        let text = format!(
+            "the sign-in at {} could not be renewed just now: {}; nothing is lost, the next \
+             request tries again",
+            text::sanitize(&server.issuer, 200),
+            error.text
+        );
+        let failure = Failure::new(Kind::RefreshUnavailable, Executed::No, text);
+        match error.status {
+            0 => failure,
+            status => failure.with_status(status),
+        }
+    }
+
+    pub(super) fn say_rejected(&self, failure: &Failure) {
+        log::say(
+            Level::Warn,
+            &format!("{} [{}]", failure.text, failure.kind.as_str()),
+        );
+    }
+
+    /// The token endpoint that gave the stored tokens, as far as that is known and still allowed.
+    fn stored_server(&self, policy: &AddressPolicy) -> Option<ServerMetadata> {
+        let state = self.entry.state();
+        let tokens_issuer = self.wallet().tokens()?.issuer.clone();
+        let issuer = state.issuer?;
+        if tokens_issuer.is_some_and(|other| other != issuer) {
+            return None;
+        }
+        let endpoint = policy
+            .parse("token_endpoint", &state.token_endpoint?)
+            .ok()?;
+        let revocation = state
+            .revocation_endpoint
+            .and_then(|url| policy.parse("revocation_endpoint", &url).ok());
+        Some(ServerMetadata {
+            issuer,
+            token_endpoint: Some(endpoint),
+            revocation_endpoint: revocation,
+            ..ServerMetadata::default()
+        })
+    }
+
+    fn stored_resource(&self) -> Option<String> {
+        let state = self.entry.state();
+        match state.requested_resource {
+            Some(resource) => Some(resource),
+            // It was left out when the tokens were asked for.
+            None if state.token_endpoint.is_some() => None,
+            None => authorize::resource(&self.settings, None),
+        }
+    }
+
+    /// For `logout`: the authorization server of the stored tokens.
+    pub(super) fn stored_endpoints(&self, policy: &AddressPolicy) -> Option<ServerMetadata> {
+        self.stored_server(policy)
+    }
+}
+
+/// Whether tokens may be shown to this authorization server; those of nobody known may.
+fn belongs_to(tokens: &Tokens, issuer: &str) -> bool {
+    let trim = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    tokens
+        .issuer
+        .as_deref()
+        .is_none_or(|owner| trim(owner) == trim(issuer))
+}
+
+/// Whether a request that was not answered may be repeated.
+fn may_pass(refused: &Refused) -> bool {
+    refused.failure.as_ref().is_none_or(|failure| {
+        matches!(
+            failure.kind,
+            Kind::RefreshUnavailable | Kind::Connect | Kind::Timeout | Kind::StreamEnded
+        )
+    })
+}
