@@ -1,13 +1,17 @@
 // A small MCP host over stdio. The conformance suite runs it as its client, `host.mjs <server-url>`; it starts the
 // bridge with that URL and does what the scenario named in MCP_CONFORMANCE_SCENARIO wants a client to do.
 //
+// It is the person too: it follows the sign-in links that the bridge prints.
 // It speaks JSON-RPC itself, so that nothing between the bridge and the checks alters a message. It never repeats a
 // request: whatever has to be tried again is the bridge's affair.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { Person, linksIn } from "../interop/sign-in/person.mjs";
 
 /** How long the bridge may take for one answer, and to end. In milliseconds. */
 const ANSWER_DEADLINE = 15_000;
@@ -22,9 +26,13 @@ const CAPABILITIES = { elicitation: { form: { applyDefaults: true } }, roots: {}
 class Bridge {
   #pending = new Map();
   #nextId = 1;
+  #words = "";
+  #followed = new Set();
+  #person = new Person();
 
-  constructor(binary, url) {
-    this.child = spawn(binary, [url], { stdio: ["pipe", "pipe", "inherit"] });
+  constructor(binary, url, options) {
+    this.child = spawn(binary, [url, ...options], { stdio: "pipe" });
+    this.child.stderr.setEncoding("utf8").on("data", (text) => this.#hear(text));
     this.child.stdin.on("error", () => {});
     this.exited = once(this.child, "exit");
     this.exited.then(() => this.#refuseAll(new Error("the bridge ended")), (error) => this.#refuseAll(error));
@@ -73,6 +81,17 @@ class Bridge {
 
   #send(message) {
     this.child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
+  }
+
+  /** Passes stderr on, and opens every sign-in link that is complete. */
+  #hear(text) {
+    process.stderr.write(text);
+    this.#words += text;
+    const complete = this.#words.slice(0, this.#words.lastIndexOf("\n") + 1);
+    for (const link of linksIn(complete).filter((link) => !this.#followed.has(link))) {
+      this.#followed.add(link);
+      this.#person.open(link).catch((error) => console.error(`following ${link}: ${error}`));
+    }
   }
 
   #receive(message) {
@@ -168,6 +187,84 @@ const ACTIONS = {
   "sep-2640-client-verify-frontmatter": readOneSkill,
 };
 
+/** Scenarios whose server must not get as far as a token, or gives one that is never enough. */
+const REFUSED = new Set([
+  "auth/scope-retry-limit",
+  "auth/resource-mismatch",
+  "auth/metadata-issuer-mismatch",
+  "auth/iss-supported-missing",
+  "auth/iss-wrong-issuer",
+  "auth/iss-unexpected",
+  "auth/iss-normalized",
+]);
+
+/** The document that the suite knows as a client's metadata. It is never fetched. */
+const CLIENT_METADATA_URL = "https://conformance-test.local/client-metadata.json";
+
+/** What the scenarios of sign-in tell the bridge beside the URL; the others need nothing. */
+const SIGN_IN = {
+  "auth/basic-cimd": () => ["--client-metadata-url", CLIENT_METADATA_URL],
+
+  "auth/pre-registration": ({ client_id, client_secret }) => clientInfo({ client_id, client_secret }),
+
+  "auth/client-credentials-basic": ({ client_id, client_secret }) => [
+    "--client-credentials",
+    ...clientInfo({ client_id, client_secret }),
+  ],
+
+  "auth/client-credentials-jwt": ({ client_id, private_key_pem, signing_algorithm }) => [
+    "--client-credentials",
+    ...clientInfo({
+      client_id,
+      token_endpoint_auth_method: "private_key_jwt",
+      token_endpoint_auth_signing_alg: signing_algorithm,
+      private_key_pem,
+    }),
+  ],
+
+  "auth/enterprise-managed-authorization": enterprise,
+  "auth/cross-app-access-complete-flow": enterprise,
+
+  "auth/wif-jwt-bearer": ({ valid_jwt }) => ["--workload-jwt", file("workload.jwt", valid_jwt)],
+};
+
+function enterprise({ client_id, client_secret, idp_client_id, idp_id_token, idp_issuer, idp_token_endpoint }) {
+  const idp = { issuer: idp_issuer, token_endpoint: idp_token_endpoint, client_id: idp_client_id, id_token: idp_id_token };
+  return ["--enterprise-idp", file("idp.json", JSON.stringify(idp)), ...clientInfo({ client_id, client_secret })];
+}
+
+function clientInfo(info) {
+  return ["--static-oauth-client-info", file("client.json", JSON.stringify(info))];
+}
+
+/** Secrets reach the bridge by file, as `@path`. */
+function file(name, content) {
+  const path = join(mkdtempSync(join(process.env.MCP_BRIDGE_CONFIG_DIR, "given-")), name);
+  writeFileSync(path, content, { mode: 0o600 });
+  return `@${path}`;
+}
+
+/** The bridge's options for a scenario. */
+function optionsOf(scenario) {
+  if (!scenario.startsWith("auth/")) return [];
+  const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? "{}");
+  return ["--no-browser", ...(SIGN_IN[scenario]?.(context) ?? [])];
+}
+
+/** Signing in succeeds, and both requests are answered. */
+async function useTool(bridge) {
+  const { tools } = await bridge.request("tools/list", {});
+  assert.deepEqual(tools.map(({ name }) => name), ["test-tool"]);
+  const result = await bridge.request("tools/call", { name: "test-tool", arguments: {} });
+  assert.equal(result.content[0].text, "test");
+}
+
+/** The host gets an error, and gets it in time. */
+async function beRefused(initialized, bridge) {
+  const answer = initialized.then(() => bridge.request("tools/list", {}));
+  await assert.rejects(answer, /error answer/, "a token that must not exist was used");
+}
+
 async function callEveryTool(bridge, args = {}) {
   const { tools } = await bridge.request("tools/list", {});
   assert.ok(tools.length > 0, "no tools");
@@ -185,16 +282,15 @@ async function readOneSkill(bridge) {
 
 const binary = process.env.MCP_BRIDGE_BIN;
 const scenario = process.env.MCP_CONFORMANCE_SCENARIO;
-const action = ACTIONS[scenario];
+const action = ACTIONS[scenario] ?? (scenario?.startsWith("auth/") ? useTool : undefined);
 assert.ok(binary, "set MCP_BRIDGE_BIN to the bridge binary");
 assert.ok(action, `no action for the scenario ${scenario}`);
 
-const bridge = new Bridge(binary, process.argv[2]);
+const bridge = new Bridge(binary, process.argv[2], optionsOf(scenario));
 const failures = [];
-await bridge
-  .initialize()
-  .then(() => action(bridge))
-  .catch((error) => failures.push(error));
+const initialized = bridge.initialize();
+const outcome = REFUSED.has(scenario) ? beRefused(initialized, bridge) : initialized.then(() => action(bridge));
+await outcome.catch((error) => failures.push(error));
 await bridge.close().catch((error) => failures.push(error));
 for (const failure of failures) console.error(failure);
 process.exitCode = failures.length === 0 ? 0 : 1;

@@ -169,6 +169,53 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &[URL, "--log-format", "xml"],
         &["--log-format must be one of text, json"],
     ),
+    (
+        &[URL, "--auth-timeout", "soon"],
+        &["--auth-timeout", "number of seconds"],
+    ),
+    (
+        &[URL, "--device-code", "--client-credentials"],
+        &["--device-code and --client-credentials exclude each other"],
+    ),
+    (
+        &[URL, "--client-credentials"],
+        &[
+            "--client-credentials needs a client",
+            "--static-oauth-client-info",
+        ],
+    ),
+    (
+        &[URL, "--token-endpoint", "https://mcp.test/token"],
+        &["--token-endpoint goes with --client-credentials"],
+    ),
+    (
+        &[URL, "--static-oauth-client-info", "{client_id:x}"],
+        &[
+            "--static-oauth-client-info is not valid JSON (line 1, column 2)",
+            "@FILE",
+        ],
+    ),
+    (
+        &[URL, "--static-oauth-client-info", "@/no/such/file"],
+        &["--static-oauth-client-info /no/such/file: "],
+    ),
+    (
+        &[
+            URL,
+            "--static-oauth-client-metadata",
+            "{\"client_id\":\"x\"}",
+        ],
+        &["client_id", "--static-oauth-client-info"],
+    ),
+    (
+        &[URL, "--authorize-param", "STATE=x"],
+        &["--authorize-param (number 1)", "STATE"],
+    ),
+    (
+        &[URL, "--workload-jwt", "x"],
+        &["--workload-jwt takes no JWT itself", "@FILE"],
+    ),
+    (&[URL, "--profile", "a/b"], &["--profile must be 1 to 64"]),
 ];
 
 #[test]
@@ -215,62 +262,69 @@ fn a_file_that_cannot_be_read_ends_with_1() {
 
 // ----- options of mcp-remote -----
 
-/// Every option of `mcp-remote`, as its users write it; those that belong to signing in are
-/// marked.
-const REMOTE_OPTIONS: [(&[&str], bool); 37] = [
-    (&["3334"], false),
-    (&["--header", "Authorization: Bearer ${AUTH_TOKEN}"], false),
-    (&["--header", "Authorization:${AUTH_HEADER}"], false),
-    (&["--header-file", "headers.txt"], false),
-    (&["--allow-http"], false),
-    (&["--debug"], false),
-    (&["--silent"], false),
-    (&["--connect-timeout", "30"], false),
-    (&["--headers-timeout", "0"], false),
-    (&["--body-timeout", "600"], false),
-    (&["--ipv4"], false),
-    (&["--enable-proxy"], false),
-    (&["--keep-alive"], false),
-    (&["--ping-interval", "30"], false),
-    (&["--transport", "http-first"], false),
-    (&["--transport", "http-only"], false),
-    (&["--transport", "sse-first"], false),
-    (&["--protocol", "legacy"], false),
-    (&["--protocol", "auto"], false),
-    (&["--disable-cookies"], false),
-    (&["--ignore-tool", "delete*"], false),
-    (&["--host", "127.0.0.1"], true),
-    (&["--callback-path", "/oauth/back"], true),
-    (&["--auth-success-url", "https://example.com/done"], true),
-    (&["--auth-timeout", "60"], true),
-    (
-        &["--static-oauth-client-metadata", "{\"scope\":\"a b\"}"],
-        true,
-    ),
-    (&["--static-oauth-client-metadata", "@metadata.json"], true),
-    (
-        &["--static-oauth-client-info", "{\"client_id\":\"${ID}\"}"],
-        true,
-    ),
-    (
-        &["--client-metadata-url", "https://example.com/client.json"],
-        true,
-    ),
-    (&["--device-code"], true),
-    (&["--client-credentials"], true),
-    (&["--token-endpoint", "https://example.com/token"], true),
-    (&["--use-id-token"], true),
-    (&["--resource", "https://example.com/mcp"], true),
-    (&["--resource", ""], true),
-    (&["--disable-resource-parameter"], true),
-    (&["--authorize-param", "prompt=consent"], true),
+/// Every option of `mcp-remote`, as its users write it.
+const REMOTE_OPTIONS: [&[&str]; 37] = [
+    &["3334"],
+    &["--header", "Authorization: Bearer ${AUTH_TOKEN}"],
+    &["--header", "Authorization:${AUTH_HEADER}"],
+    &["--header-file", "headers.txt"],
+    &["--allow-http"],
+    &["--debug"],
+    &["--silent"],
+    &["--connect-timeout", "30"],
+    &["--headers-timeout", "0"],
+    &["--body-timeout", "600"],
+    &["--ipv4"],
+    &["--enable-proxy"],
+    &["--keep-alive"],
+    &["--ping-interval", "30"],
+    &["--transport", "http-first"],
+    &["--transport", "http-only"],
+    &["--transport", "sse-first"],
+    &["--protocol", "legacy"],
+    &["--protocol", "auto"],
+    &["--disable-cookies"],
+    &["--ignore-tool", "delete*"],
+    &["--host", "127.0.0.1"],
+    &["--callback-path", "/oauth/back"],
+    &["--auth-success-url", "https://example.com/done"],
+    &["--auth-timeout", "60s"],
+    &["--static-oauth-client-metadata", "{\"scope\":\"a b\"}"],
+    &["--static-oauth-client-metadata", "@metadata.json"],
+    CLIENT,
+    &["--client-metadata-url", "https://example.com/client.json"],
+    &["--device-code"],
+    &["--client-credentials"],
+    &["--token-endpoint", "https://example.com/token"],
+    &["--use-id-token"],
+    &["--resource", "https://example.com/mcp"],
+    &["--resource", ""],
+    &["--disable-resource-parameter"],
+    &["--authorize-param", "prompt=consent"],
 ];
+
+/// A client with a secret, both in variables.
+const CLIENT: &[&str] = &[
+    "--static-oauth-client-info",
+    "{\"client_id\":\"${ID}\",\"client_secret\":\"${SECRET}\"}",
+];
+
+/// What an option needs besides.
+fn companions(option: &str) -> Vec<&'static str> {
+    match option {
+        "--client-credentials" => CLIENT.to_vec(),
+        "--token-endpoint" => [&["--client-credentials"], CLIENT].concat(),
+        _ => Vec::new(),
+    }
+}
 
 fn to(remote: &LegacyRemote, home: &Arc<Home>) -> Launch {
     Bridge::to(&remote.url())
         .home(home)
         .env("AUTH_TOKEN", "t")
         .env("AUTH_HEADER", "Bearer t")
+        .env("ID", "me")
+        .env("SECRET", "s")
 }
 
 #[test]
@@ -290,13 +344,15 @@ fn every_option_of_mcp_remote_is_accepted() {
     let home = Arc::new(Home::new());
     home.write("headers.txt", "# mine\nX-Mine: 1\n");
     home.write("metadata.json", "{}");
-    for (arguments, signs_in) in REMOTE_OPTIONS {
-        let stderr = assert_works(to(&remote, &home).args(arguments));
-        let warned = stderr.contains(&format!(
-            "does not sign in yet, so without effect: {}",
-            arguments[0]
-        ));
-        assert_eq!(warned, signs_in, "{arguments:?}: {stderr}");
+    for arguments in REMOTE_OPTIONS {
+        let stderr = assert_works(
+            to(&remote, &home)
+                .args(arguments)
+                .args(companions(arguments[0])),
+        );
+        let warned = stderr.contains("effect");
+        let has_none = ["--protocol", "--enable-proxy"].contains(&arguments[0]);
+        assert!(!warned || has_none, "{arguments:?}: {stderr}");
     }
 }
 
@@ -307,15 +363,18 @@ fn all_options_of_mcp_remote_go_together_before_and_after_the_url() {
     home.write("headers.txt", "# mine\nX-Mine: 1\n");
     home.write("metadata.json", "{}");
     let mut seen = Vec::new();
-    let once = REMOTE_OPTIONS.into_iter().filter(|(arguments, _)| {
+    let once = REMOTE_OPTIONS.into_iter().filter(|arguments| {
+        if arguments[0] == "--device-code" {
+            // Not beside --client-credentials.
+            return false;
+        }
         let repeatable = ["--header", "--authorize-param", "--ignore-tool"].contains(&arguments[0]);
         let fresh = !seen.contains(&arguments[0]);
         seen.push(arguments[0]);
         fresh || repeatable
     });
     let port_last = |arguments: &&[&str]| !arguments[0].starts_with("--");
-    let (port, options): (Vec<&[&str]>, Vec<_>) =
-        once.map(|(arguments, _)| arguments).partition(port_last);
+    let (port, options): (Vec<&[&str]>, Vec<_>) = once.partition(port_last);
     let [port, options] = [port.concat(), options.concat()];
     let url = remote.url();
     for arguments in [
@@ -326,7 +385,9 @@ fn all_options_of_mcp_remote_go_together_before_and_after_the_url() {
         let launch = Bridge::command(arguments)
             .home(&home)
             .env("AUTH_TOKEN", "t")
-            .env("AUTH_HEADER", "Bearer t");
+            .env("AUTH_HEADER", "Bearer t")
+            .env("ID", "me")
+            .env("SECRET", "s");
         assert_works(launch);
     }
     for call in remote.calls() {
@@ -336,9 +397,11 @@ fn all_options_of_mcp_remote_go_together_before_and_after_the_url() {
 }
 
 #[test]
-fn sign_in_options_are_named_in_one_warning() {
+fn d05_beside_an_authorization_header_options_about_signing_in_are_named_in_one_warning() {
     let remote = Legacy::sessions().start();
     let launch = Bridge::to(&remote.url()).args([
+        "--header",
+        "Authorization: Bearer canary",
         "--host",
         "127.0.0.1",
         "--auth-timeout",
@@ -348,11 +411,83 @@ fn sign_in_options_are_named_in_one_warning() {
     let stderr = assert_works(launch);
     let warnings: Vec<_> = stderr
         .lines()
-        .filter(|line| line.contains("sign in"))
+        .filter(|line| line.contains("without effect"))
         .collect();
     assert_eq!(warnings.len(), 1, "{stderr}");
     for option in ["--host", "--auth-timeout", "--device-code"] {
         assert!(warnings[0].contains(option), "{stderr}");
+    }
+    assert!(!stderr.contains("canary"), "{stderr}");
+}
+
+// ----- commands -----
+
+#[test]
+fn commands_have_their_own_help() {
+    for (command, usage) in [
+        ("login", "Usage: mcp-bridge login [OPTIONS] <URL>"),
+        ("logout", "Usage: mcp-bridge logout [OPTIONS] <URL>"),
+        ("status", "Usage: mcp-bridge status [OPTIONS]"),
+    ] {
+        for option in ["-h", "--help"] {
+            let output = run(&[command, option]);
+            assert_eq!(output.status.code(), Some(0), "{command}");
+            assert_eq!(text(&output.stderr), "");
+            assert!(
+                text(&output.stdout).contains(usage),
+                "{}",
+                text(&output.stdout)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_a_command_ends_with_2_and_makes_no_traffic() {
+    let remote = Legacy::sessions().start();
+    remote.must_stay_uncalled();
+    let url = remote.url();
+    for (arguments, words) in [
+        (
+            &["login"][..],
+            &[
+                "the URL of the server is missing",
+                "usage: mcp-bridge login",
+            ][..],
+        ),
+        (
+            &["login", &url, "--profil", "x"],
+            &["unknown option --profil", "did you mean --profile?"],
+        ),
+        (
+            &["login", &url, "--device-code", "--client-credentials"],
+            &["exclude each other"],
+        ),
+        (
+            &["login", &url, "--header", "Authorization: x"],
+            &["your own Authorization header"],
+        ),
+        (&["--debug", "login", &url], &["is a command; put it first"]),
+        (
+            &["logout"],
+            &["the URL of the server is missing", "logout --all"],
+        ),
+        (
+            &["logout", "--all", &url],
+            &["--all and a URL exclude each other"],
+        ),
+        (&["status", &url], &["status takes no arguments"]),
+    ] {
+        let output = run(arguments);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+        for word in words {
+            assert!(
+                stderr.contains(word),
+                "{arguments:?}: {word:?} is not in {stderr}"
+            );
+        }
     }
 }
 

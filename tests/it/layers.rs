@@ -47,8 +47,9 @@ const FORBIDDEN_IN_EDGES: &[&str] = &[
     "crate::settings",
 ];
 
-/// Edges that the others may use: one HTTP client for everyone, and what it is made of.
-const SHARED_EDGES: &[&str] = &["http"];
+/// Edges that the others may use: one HTTP client for everyone and what it is made of, and one way
+/// to run a program.
+const SHARED_EDGES: &[&str] = &["child", "http"];
 
 /// Longest file, in lines of code: blank lines, comments and tests do not count.
 const LONGEST_FILE: usize = 500;

@@ -24,6 +24,7 @@
 //! | `recovery` | lost sessions, servers that go away and come back |
 //! | `unlisted` | every file here is a module |
 //! | `rules` | the table of rules and the numbered tests agree |
+//! | `callback_page` | the last page of a sign-in in a real browser |
 //! | `user_headers` | the user's own headers, and 401 |
 #![allow(
     clippy::unwrap_used,
@@ -34,6 +35,7 @@
 
 mod answers;
 mod batches;
+mod callback_page;
 mod cli;
 mod faults;
 mod first_contact;

@@ -481,8 +481,9 @@ impl World {
             ping_interval: None,
             eof_grace: Duration::from_secs(5),
             message_limit: 64 << 20,
-            has_authorization: false,
-            has_header_commands: false,
+            credentials: proto::bridge::Credentials::Given,
+            initialize_wait: Duration::from_secs(20),
+            last_initialize: None,
             debug: false,
             nonce: "n".to_owned(),
             seed: 1,
@@ -532,6 +533,7 @@ impl World {
             headers,
             url: Arc::new("https://example.com/mcp".parse().unwrap()),
             moved_permanently: false,
+            credentials: 0,
         };
         let bytes = if message.is_null() {
             Bytes::new()

@@ -423,14 +423,24 @@ impl Bridge {
     /// Waits until stderr contains this, and gives all of it.
     #[track_caller]
     pub(crate) fn wait_stderr(&self, wanted: &str) -> String {
+        self.wait_stderr_where(&format!("{wanted:?}"), |text| text.contains(wanted))
+    }
+
+    /// Waits until stderr as a whole suits, and gives it.
+    #[track_caller]
+    pub(crate) fn wait_stderr_where(
+        &self,
+        what: &str,
+        mut suits: impl FnMut(&str) -> bool,
+    ) -> String {
         let look = |words: &mut Words| {
-            if words.text.contains(wanted) {
+            if suits(&words.text) {
                 return Some(Some(words.text.clone()));
             }
             words.ended.then_some(None)
         };
         let found = self.words.wait(self.patience, look).flatten();
-        found.unwrap_or_else(|| panic!("stderr never said {wanted:?}; {}", self.story()))
+        found.unwrap_or_else(|| panic!("stderr never said {what}; {}", self.story()))
     }
 
     #[track_caller]

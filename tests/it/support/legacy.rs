@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::authority_guard::{Guard, assert_clean};
 use super::call::Call;
 use super::remote::Remote;
 use super::reply::Reply;
@@ -22,12 +23,14 @@ use super::world::{Kind, Plan, Session, World};
 pub(crate) struct Legacy {
     plan: Plan,
     tls: Option<ServerTls>,
+    guard: Option<Guard>,
 }
 
 /// A running ready-made server. Dropping it fails the test when the client broke a rule.
 pub(crate) struct LegacyRemote {
     remote: Remote,
     world: Arc<World>,
+    guard: Option<Guard>,
 }
 
 /// How a server words that it does not know a session (as seen in the field).
@@ -88,7 +91,11 @@ impl Legacy {
             endpoint: "/messages?sid={sid}".to_owned(),
             lenient: false,
         };
-        Self { plan, tls: None }
+        Self {
+            plan,
+            tls: None,
+            guard: None,
+        }
     }
 
     /// Always answers `initialize` with this protocol version. Otherwise HTTP+SSE says 2024-11-05
@@ -135,6 +142,12 @@ impl Legacy {
         self
     }
 
+    /// Asks this guard first: only what it lets through reaches the server.
+    pub(crate) fn guarded(mut self, guard: &Guard) -> Self {
+        self.guard = Some(guard.clone());
+        self
+    }
+
     /// Answers requests with this [`Call::key`] (`tools/call`, `notifications/initialized`,
     /// `response`, `GET`, `DELETE`, …) in another way. [`Reply::usual`] falls back to the usual
     /// answer, and may be delayed by a gate. A refused session is refused before this is asked.
@@ -152,15 +165,22 @@ impl Legacy {
 
     /// Runs the server.
     pub(crate) fn start(self) -> LegacyRemote {
-        let Self { plan, tls } = self;
+        let Self { plan, tls, guard } = self;
         let world = Arc::new(World::new(plan));
-        let answering = Arc::clone(&world);
-        let handler = move |call: &Call| answering.answer(call);
+        let (answering, asking) = (Arc::clone(&world), guard.clone());
+        let handler = move |call: &Call| {
+            let stopped = asking.as_ref().and_then(|guard| guard.stop(call));
+            stopped.unwrap_or_else(|| answering.answer(call))
+        };
         let remote = match tls {
             Some(tls) => Remote::serve_tls(&tls, handler),
             None => Remote::serve(handler),
         };
-        LegacyRemote { remote, world }
+        LegacyRemote {
+            remote,
+            world,
+            guard,
+        }
     }
 }
 
@@ -240,7 +260,11 @@ impl Deref for LegacyRemote {
 impl Drop for LegacyRemote {
     fn drop(&mut self) {
         let violations = self.take_violations();
-        if !std::thread::panicking() && !violations.is_empty() {
+        if std::thread::panicking() {
+            return;
+        }
+        self.guard.iter().for_each(assert_clean);
+        if !violations.is_empty() {
             let calls = self.remote.calls();
             panic!("the client broke rules:\n{violations:#?}\nits requests were:\n{calls:#?}");
         }

@@ -8,6 +8,13 @@
 //! | `stream` | bodies that the test sends piece by piece |
 //! | `legacy` | ready-made MCP servers of the revisions with sessions, and of HTTP+SSE |
 //! | `world` | the rules those go by |
+//! | `authority` | an OAuth authorization server and its log |
+//! | `authority_office`, `authority_grants` | how that one answers |
+//! | `authority_manners` | what it takes offence at |
+//! | `authority_guard` | makes a ready-made MCP server ask for its tokens |
+//! | `person` | somebody who follows sign-in links |
+//! | `launcher` | the browser's launcher that a bridge finds |
+//! | `auth_world` | all of these together |
 //! | `tls` | certificates |
 //! | `bridge` | the program under test: line in, line out |
 //! | `answers` | what is checked on every run of it |
@@ -17,7 +24,7 @@
 //! | `rpc` | what a client says |
 //! | `watched` | waiting with a deadline |
 //! | `server`, `wire` | the thread and the sockets behind `remote` |
-//! | `self_test` | the equipment's own tests |
+//! | `self_test`, `auth_self_test` | the equipment's own tests |
 //!
 //! Everything binds port 0 on 127.0.0.1, nothing sleeps, every wait has a deadline.
 #![allow(
@@ -27,10 +34,22 @@
 )]
 
 mod answers;
+#[cfg(unix)]
+mod auth_self_test;
+#[cfg(unix)]
+mod auth_world;
+mod authority;
+mod authority_grants;
+mod authority_guard;
+mod authority_manners;
+mod authority_office;
 mod bridge;
 mod call;
 mod home;
+#[cfg(unix)]
+mod launcher;
 mod legacy;
+mod person;
 mod pipe;
 mod proxy;
 mod remote;
@@ -44,10 +63,18 @@ mod watched;
 mod wire;
 mod world;
 
+#[cfg(unix)]
+pub(crate) use auth_world::{AuthWorld, auth_world};
+pub(crate) use authority::{AuthServer, Decision, Document, Iss, Rules, oauth_error};
+pub(crate) use authority_guard::{Challenge, Door, Guard, Place};
+pub(crate) use authority_office::Visit;
 pub(crate) use bridge::{Bridge, Ended, Launch};
 pub(crate) use call::Call;
 pub(crate) use home::Home;
+#[cfg(unix)]
+pub(crate) use launcher::{Browser, Launcher, Start};
 pub(crate) use legacy::{Legacy, LegacyRemote, Refusal};
+pub(crate) use person::{Page, Person, links_in, wait_link};
 pub(crate) use proxy::Proxy;
 pub(crate) use remote::Remote;
 pub(crate) use reply::Reply;
