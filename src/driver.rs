@@ -19,7 +19,7 @@ use crate::edge::stdio::{FromClient, Output as Stdout};
 use crate::edge::store::{Entry, Initialize};
 use crate::proto::failure::Failure;
 use crate::proto::headers::UserHeaders;
-use crate::proto::{Bridge, Input, Level, Output, Prompt, StopReason};
+use crate::proto::{Bridge, Input, Level, Output, StopReason};
 use crate::sign_in::SignIn;
 
 /// Facts handled before the lines that follow from them are written.
@@ -45,8 +45,8 @@ pub struct Driver {
     pub header_commands: HeaderCommands,
     /// Signing in, where the server's credentials are not given.
     pub sign_in: Option<Arc<SignIn>>,
-    /// What it needs a person for.
-    pub prompts: mpsc::Receiver<Prompt>,
+    /// What it has to say of itself.
+    pub news: mpsc::Receiver<Input>,
     /// What is known of the server from one start to the next.
     pub memory: Memory,
 }
@@ -163,7 +163,7 @@ impl Driver {
                     first_run_open = false;
                     continue
                 }
-                Some(prompt) = self.prompts.recv() => Input::SignInNeeded(prompt),
+                Some(news) = self.news.recv() => news,
                 Some(outcome) = async { Some(authorizing.as_mut()?.await) } => {
                     authorizing = None;
                     Input::Authorized(outcome)

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use mcp_bridge::cli::Parsed;
 use mcp_bridge::commands;
 use mcp_bridge::edge::log::{self, LogSettings};
+use mcp_bridge::edge::memory;
 use mcp_bridge::error::Failure;
 use mcp_bridge::proto::Level;
 use mcp_bridge::settings::{LogoutSettings, Notice, Settings, StatusSettings};
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<ExitCode, Failure> {
+    memory::keep_off_disk();
     #[expect(clippy::disallowed_methods, reason = "the environment enters here")]
     let env = |name: &str| std::env::var_os(name);
     match Parsed::read(std::env::args_os(), &env)? {
@@ -46,12 +48,10 @@ fn start() -> Result<ExitCode, Failure> {
             )
         }
         Parsed::Status(status) => {
-            let (settings, notices) = StatusSettings::resolve(&status, &env);
-            work(
-                &settings.log.clone(),
-                notices,
-                commands::status::run(settings),
-            )
+            let (settings, notices) = StatusSettings::resolve(&status, &env)?;
+            work(&settings.log.clone(), notices, async {
+                commands::status::run(settings)
+            })
         }
     }
 }

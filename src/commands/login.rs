@@ -22,7 +22,7 @@ use crate::proto::auth::challenge::Challenge;
 use crate::proto::revision::NEWEST_WITH_HANDSHAKE;
 use crate::proto::{Input, Level, Refused, Request, Ticket, Verb, classify, text};
 use crate::settings::Settings;
-use crate::sign_in::{self, SignIn};
+use crate::sign_in::{self, Parts, SignIn};
 
 /// How often the server may refuse what a sign-in brought.
 const TRIES: u64 = 3;
@@ -44,18 +44,19 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let Some(sign_in) = settings.sign_in else {
         return Err(Failure::usage("there is nothing to sign in to"));
     };
-    let store = Store::open(settings.store.base);
+    let store = Store::open(settings.store.base).in_keychain(settings.store.keychain);
     let entry = store.entry(&settings.key);
     let (_, headers) = watch::channel(Some(settings.exchange.headers));
-    let (prompter, _prompts) = mpsc::channel(sign_in::PROMPTS_QUEUED);
-    let sign_in = SignIn::new(
-        sign_in,
-        OauthHttp::new(http.clone(), headers.clone()),
+    let (reporter, _news) = mpsc::channel(sign_in::NEWS_QUEUED);
+    let sign_in = SignIn::new(Parts {
+        settings: sign_in,
+        http: OauthHttp::new(http.clone(), headers.clone()),
         store,
-        launcher(&url, &settings.secret_variables),
-        prompter,
-        spread(random()),
-    );
+        launcher: launcher(&url, &settings.secret_variables),
+        news: reporter,
+        spread: spread(random()),
+        by_hand: true,
+    });
     let (reports, mut inputs) = mpsc::channel(remote::INPUTS_QUEUED);
     let exchange = remote::Settings {
         server: Arc::clone(&url),

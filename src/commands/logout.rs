@@ -19,14 +19,14 @@ use crate::proto::auth::settings::Settings as SignInSettings;
 use crate::proto::headers::UserHeaders;
 use crate::proto::text;
 use crate::settings::{LogoutSettings, Target};
-use crate::sign_in::{Revocation, SignIn};
+use crate::sign_in::{Parts, Revocation, SignIn};
 
 /// Signs out.
 ///
 /// # Errors
 /// A [`Failure`] when something is left in the store.
 pub async fn run(settings: LogoutSettings) -> Result<(), Failure> {
-    let store = Store::open(settings.store.base.clone());
+    let store = Store::open(settings.store.base.clone()).in_keychain(settings.store.keychain);
     let http = HttpClient::new(settings.network.clone());
     match &settings.target {
         Target::One(sign_in) => {
@@ -86,17 +86,18 @@ async fn sign_out(
         log::say(Level::Warn, &warning);
     }
     let (_, headers) = watch::channel(Some(UserHeaders::default()));
-    let (prompter, _) = mpsc::channel(1);
+    let (reporter, _) = mpsc::channel(1);
     let oauth = OauthHttp::new(http.clone(), headers);
     let launcher = launcher(&url, &[]);
-    let sign_in = SignIn::new(
-        sign_in,
-        oauth,
-        store.clone(),
+    let sign_in = SignIn::new(Parts {
+        settings: sign_in,
+        http: oauth,
+        store: store.clone(),
         launcher,
-        prompter,
-        spread(random()),
-    );
+        news: reporter,
+        spread: spread(random()),
+        by_hand: true,
+    });
     match sign_in.revoke().await {
         Revocation::Revoked => log::say(Level::Info, "the authorization server was told"),
         Revocation::NothingToRevoke => {

@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::proto::bridge::Credentials;
 use crate::proto::{self, Bridge, Level, StopReason};
 use crate::settings::Settings;
-use crate::sign_in::{self, SignIn};
+use crate::sign_in::{self, Parts, SignIn};
 
 /// How long a sign-in that a person is in the middle of is waited for after the client has gone.
 const SIGN_IN_GRACE: Duration = Duration::from_secs(120);
@@ -52,10 +52,10 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         message_limit: settings.exchange.message_limit,
     };
     let (nonce, seed) = (random(), random());
-    let store = Store::open(settings.store.base);
+    let store = Store::open(settings.store.base).in_keychain(settings.store.keychain);
     let entry = store.entry(&settings.key);
     let initialize = entry.state().initialize.map(|known| known.result);
-    let (prompter, prompts) = mpsc::channel(sign_in::PROMPTS_QUEUED);
+    let (reporter, news) = mpsc::channel(sign_in::NEWS_QUEUED);
     let credentials = match (&settings.sign_in, has_commands) {
         (Some(_), _) => Credentials::SignIn,
         (None, true) => Credentials::Commands,
@@ -64,7 +64,15 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let signing_in = settings.sign_in.map(|sign_in| {
         let launcher = launcher(&url, &settings.secret_variables);
         let oauth = OauthHttp::new(http.clone(), headers.clone());
-        SignIn::new(sign_in, oauth, store, launcher, prompter, spread(seed))
+        SignIn::new(Parts {
+            settings: sign_in,
+            http: oauth,
+            store,
+            launcher,
+            news: reporter,
+            spread: spread(seed),
+            by_hand: false,
+        })
     });
     let bridge = proto::Settings {
         url,
@@ -98,7 +106,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
             current,
         },
         sign_in: signing_in.clone(),
-        prompts,
+        news,
         memory: Memory { entry, initialize },
     };
     let stops = driver.run().await;

@@ -50,8 +50,8 @@ struct LastError {
 ///
 /// # Errors
 /// A [`Failure`] when the store cannot be read.
-pub async fn run(settings: StatusSettings) -> Result<(), Failure> {
-    let store = Store::open(settings.store.base);
+pub fn run(settings: StatusSettings) -> Result<(), Failure> {
+    let store = Store::open(settings.store.base).in_keychain(settings.store.keychain);
     let entries = store
         .list()
         .map_err(|failure| Failure::runtime(failure.text))?;

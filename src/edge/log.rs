@@ -8,6 +8,7 @@
 //! disk never holds up a message. Libraries below us have no logger at all: nothing of what they
 //! would say about headers or bodies gets out.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::proto::Level;
+use crate::proto::secret::{Secret, mask_quoted};
 use crate::proto::text::sanitize;
 
 /// Longest line, in characters before JSON escapes.
@@ -35,7 +37,13 @@ pub const LOG_FILE_LIMIT: u64 = 10 << 20;
 /// How long the end of the process waits for lines that are not yet written.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
 
+/// Secrets that no line may hold; of more, the oldest are forgotten.
+pub const KEPT_OUT: usize = 64;
+
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// What [`keep_out`] was told.
+static SECRETS: Mutex<VecDeque<Secret>> = Mutex::new(VecDeque::new());
 
 /// What to say, where and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,10 +87,33 @@ pub fn say(level: Level, text: &str) {
 /// not in the log file, because it is for now alone.
 pub fn tell(text: &str, address: &str) {
     if let Some(logger) = LOGGER.get() {
-        let line = logger.format.line(Level::Error, text, now(), false);
+        let (text, _) = without_secrets(text);
+        let line = logger.format.line(Level::Error, &text, now(), false);
         logger
             .stderr
             .push(logger.format.with_address(line, address));
+    }
+}
+
+/// Masks this in every line from now on. Whoever says something leaves secrets out; this is for the
+/// day when that was forgotten.
+pub fn keep_out(secret: &Secret) {
+    let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !secrets.contains(secret) {
+        secrets.truncate(KEPT_OUT - 1);
+        secrets.push_front(secret.clone());
+    }
+}
+
+/// A text without those secrets, and whether it held one.
+fn without_secrets(text: &str) -> (Cow<'_, str>, bool) {
+    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    match mask_quoted(text.as_bytes(), secrets.iter().map(Secret::reveal)) {
+        Some(masked) => {
+            let masked = String::from_utf8_lossy(&masked).into_owned();
+            (Cow::Owned(masked), true)
+        }
+        None => (Cow::Borrowed(text), false),
     }
 }
 
@@ -146,6 +177,15 @@ impl Logger {
     }
 
     fn say(&self, level: Level, text: &str, time: SystemTime) {
+        let (text, leaked) = without_secrets(text);
+        self.push(level, &text, time);
+        if leaked {
+            let text = "a secret was masked in the line above; please report this";
+            self.push(Level::Debug, text, time);
+        }
+    }
+
+    fn push(&self, level: Level, text: &str, time: SystemTime) {
         if level >= self.threshold {
             self.stderr
                 .push(self.format.line(level, text, time, level == Level::Debug));
@@ -411,6 +451,7 @@ fn now() -> SystemTime {
 }
 
 /// UTC with milliseconds, as in `2026-03-01T12:00:00.000Z` (RFC 3339 §5.6).
+#[must_use]
 pub fn iso8601(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, rest) = (since.as_secs() / 86_400, since.as_secs() % 86_400);

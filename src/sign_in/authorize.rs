@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use super::renewal::say_warning;
 use super::wallet::Origin;
 use super::{SignIn, lock, now};
+use crate::edge::remote::Credentials as _;
 use crate::edge::store::LastError;
 use crate::proto::Refused;
 use crate::proto::auth::challenge::Challenge;
@@ -31,7 +33,15 @@ impl SignIn {
     /// # Errors
     /// What went wrong and what to do about it. Nothing that still works was thrown away.
     pub async fn authorize(self: &Arc<Self>, refused: &Refused) -> Result<(), Failure> {
-        let outcome = self.try_to_authorize(refused).await;
+        let refused = Refused {
+            challenge: self.quotable(&refused.challenge),
+            ..refused.clone()
+        };
+        let outcome = self.try_to_authorize(&refused).await;
+        let outcome = outcome.map_err(|failure| Failure {
+            text: self.without_secrets(&failure.text),
+            ..failure
+        });
         if let Err(failure) = &outcome {
             let last = LastError {
                 kind: failure.kind.as_str().to_owned(),
@@ -44,13 +54,31 @@ impl SignIn {
         outcome
     }
 
+    /// The challenge with words that may be shown: servers quote the request that they refuse.
+    fn quotable(&self, challenge: &Challenge) -> Challenge {
+        let shown = |text: &Option<String>| Some(self.without_secrets(text.as_ref()?));
+        Challenge {
+            error: shown(&challenge.error),
+            error_description: shown(&challenge.error_description),
+            ..challenge.clone()
+        }
+    }
+
+    fn without_secrets(&self, text: &str) -> String {
+        let hidden = self.hide(text.as_bytes());
+        let hidden = hidden.map(|hidden| String::from_utf8_lossy(&hidden).into_owned());
+        let text = hidden.unwrap_or_else(|| text.to_owned());
+        self.http.without_user_values(&text).unwrap_or(text)
+    }
+
     async fn try_to_authorize(self: &Arc<Self>, refused: &Refused) -> Result<(), Failure> {
         let challenge = &refused.challenge;
         {
             let mut wallet = self.wallet();
-            if wallet.serial() > refused.credentials {
+            if wallet.tokens().is_some() && wallet.serial() > refused.credentials {
                 return Ok(());
             }
+            self.entry.check()?;
             if wallet.reload(&self.entry)
                 && wallet
                     .tokens()
@@ -62,7 +90,18 @@ impl SignIn {
         if let Some(attempt) = self.running_attempt() {
             return self.join(&attempt).await;
         }
-        let found = self.discover(challenge).await?;
+        let found = match self.discover(challenge).await {
+            Ok(found) => found,
+            // Who is trusted does not change in an outage, so what was trusted before still is.
+            Err(failure) if failure.kind == Kind::DiscoveryUnreachable => {
+                return match self.renew_in_outage(refused).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(failure),
+                    Err(other) => Err(other),
+                };
+            }
+            Err(failure) => return Err(failure),
+        };
         if challenge.is_insufficient_scope() {
             return self.step_up(refused, &found).await;
         }
@@ -76,7 +115,7 @@ impl SignIn {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(failure) if failure.kind == Kind::RefreshRejected => {
-                    self.say_rejected(&failure);
+                    say_warning(&failure);
                 }
                 Err(failure) => return Err(failure),
             }
@@ -160,7 +199,7 @@ impl SignIn {
         challenge: &Challenge,
         why: Why,
     ) -> Result<(), Failure> {
-        self.say_scopes(&wanted);
+        Self::say_scopes(&wanted);
         let proof = self.wants_proof(found, challenge)?;
         match &self.settings.grant {
             Grant::Browser | Grant::Device => {

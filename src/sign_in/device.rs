@@ -3,8 +3,8 @@
 //! In: the order of requests and pauses. Out: what answers mean (`proto::auth::device`).
 
 use super::SignIn;
-use super::attempt::{Desk, Task};
-use super::exchange::Provenance;
+use super::attempt::{Desk, Task, pending};
+use super::exchange::{Provenance, identified};
 use super::wallet::Origin;
 use crate::edge::log;
 use crate::proto::auth::authorize;
@@ -35,14 +35,13 @@ impl SignIn {
         let resource = authorize::resource(&self.settings, resource);
         let resource = resource.as_deref();
         self.brake()?;
-        let form = self
-            .identified(
-                server,
-                Some(&client),
-                device::request(scope, resource),
-                endpoint,
-            )
-            .map_err(|refused| refused.failure())?;
+        let form = identified(
+            server,
+            Some(&client),
+            device::request(scope, resource),
+            endpoint,
+        )
+        .map_err(|refused| refused.failure())?;
         let started = self.post(endpoint, &form, false).await;
         let started = started.map_err(|refused| refused.failure())?;
         let mut code = DeviceCode::read(started.status, &started.body)?;
@@ -65,6 +64,7 @@ impl SignIn {
                     }
                     let provenance = Provenance {
                         server,
+                        client: Some(&client),
                         resource,
                         requested_scope: scope,
                         origin: Origin::SignedIn,
@@ -92,7 +92,7 @@ impl SignIn {
             link,
         );
         let user_code = &code.user_code;
-        self.keep(|state| state.pending = Some(self.pending(link)));
+        self.keep(|state| state.pending = Some(pending(link)));
         desk.show(Prompt {
             url: link.clone(),
             instruction: Some(format!("The code is {user_code}.")),

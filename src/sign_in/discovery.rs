@@ -11,7 +11,7 @@ use crate::proto::auth::address::AddressPolicy;
 use crate::proto::auth::challenge::Challenge;
 use crate::proto::auth::discovery::{Discovered, Discovery, Fetched, Question, Step};
 use crate::proto::auth::limits;
-use crate::proto::auth::metadata::ServerMetadata;
+use crate::proto::auth::metadata::{ServerMetadata, same_issuer};
 use crate::proto::auth::scope::Wanted;
 use crate::proto::auth::settings::Grant;
 use crate::proto::failure::{Executed, Failure, Kind};
@@ -78,7 +78,7 @@ impl SignIn {
         }
         let issuer = &found.server.issuer;
         let before = self.entry.state().issuer;
-        if let Some(before) = before.filter(|before| before != issuer) {
+        if let Some(before) = before.filter(|before| !same_issuer(before, issuer)) {
             let text = format!(
                 "{} moved from the authorization server {} to {}: a new sign-in is needed",
                 self.server(),
@@ -140,7 +140,7 @@ impl SignIn {
         Ok(required || challenge.dpop)
     }
 
-    pub(super) fn say_scopes(&self, wanted: &Wanted) {
+    pub(super) fn say_scopes(wanted: &Wanted) {
         for note in &wanted.notes {
             log::say(Level::Warn, note);
         }

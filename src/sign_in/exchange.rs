@@ -24,6 +24,7 @@ use crate::proto::text;
 /// What goes into the store with tokens.
 pub(super) struct Provenance<'a> {
     pub(super) server: &'a ServerMetadata,
+    pub(super) client: Option<&'a Client>,
     pub(super) resource: Option<&'a str>,
     pub(super) requested_scope: Option<&'a str>,
     pub(super) origin: Origin,
@@ -37,7 +38,7 @@ impl SignIn {
         client: Option<&Client>,
         form: Form,
         proof: bool,
-    ) -> Result<Tokens, Refused> {
+    ) -> Result<Tokens, Box<Refused>> {
         let Some(endpoint) = &server.token_endpoint else {
             let text = format!(
                 "the authorization server {} names no token endpoint",
@@ -45,7 +46,7 @@ impl SignIn {
             );
             return Err(TokenError::unreachable(text).into());
         };
-        let form = self.identified(server, client, form, endpoint)?;
+        let form = identified(server, client, form, endpoint)?;
         let before = now();
         let answer = self.post(endpoint, &form, proof).await?;
         let read = token::read(
@@ -76,7 +77,8 @@ impl SignIn {
         endpoint: &Url,
         form: &Form,
         proof: bool,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Answer, Box<Refused>> {
+        form.secrets().iter().for_each(log::keep_out);
         let policy = self.policy().await;
         let mut tries = 0;
         loop {
@@ -84,58 +86,23 @@ impl SignIn {
             let made = proof.then(|| self.prove("POST", endpoint, None)).flatten();
             let made = made.as_ref().and_then(|value| value.to_str().ok());
             let answer = self.http.post_form(endpoint, form, policy, made).await;
-            let answer = answer.map_err(|lost| Refused {
-                sent: lost.sent,
-                failure: Some(lost.failure.clone()),
-                error: TokenError::unreachable(lost.failure.text),
+            let answer = answer.map_err(|lost| {
+                Box::new(Refused {
+                    sent: lost.sent,
+                    failure: Some(lost.failure.clone()),
+                    error: lost.into(),
+                })
             })?;
             let Some(nonce) = &answer.dpop_nonce else {
                 return Ok(answer);
             };
             self.wallet().keep_nonce(endpoint, nonce);
             let asked = serde_json::from_slice::<serde_json::Value>(&answer.body)
-                .is_ok_and(|body| body["error"] == "use_dpop_nonce");
+                .is_ok_and(|body| body.get("error") == Some(&"use_dpop_nonce".into()));
             if !proof || !asked || tries > 1 {
                 return Ok(answer);
             }
         }
-    }
-
-    /// Adds what identifies the client.
-    pub(super) fn identified(
-        &self,
-        server: &ServerMetadata,
-        client: Option<&Client>,
-        form: Form,
-        endpoint: &Url,
-    ) -> Result<Form, Refused> {
-        let Some(client) = client else {
-            return Ok(form);
-        };
-        let unsigned = grant::assertion(client, &server.issuer, endpoint);
-        let signed = match (&client.auth, unsigned) {
-            (
-                ClientAuth::PrivateKeyJwt {
-                    algorithm,
-                    key,
-                    key_id,
-                },
-                Some(unsigned),
-            ) => {
-                let wrong = |problem: String| {
-                    let text = format!("private_key_pem of --static-oauth-client-info: {problem}");
-                    Refused::untried(Failure::new(Kind::ClientRejected, Executed::No, text))
-                };
-                let signer = Signer::from_pem(key, algorithm.as_deref()).map_err(wrong)?;
-                client::check_signing(signer.algorithm(), server)
-                    .map_err(|failure| Refused::untried(failure))?;
-                let signed =
-                    keys::client_assertion(&signer, &unsigned, key_id.as_deref(), now() / 1000);
-                Some(signed.map_err(|failure| wrong(failure.text))?)
-            }
-            _ => None,
-        };
-        Ok(form.by(client, signed.as_ref()))
     }
 
     /// Makes a key to bind tokens to, unless there is one.
@@ -170,6 +137,7 @@ impl SignIn {
         self.keep(|state| {
             state.server = Some(text::public_url(&self.settings.server));
             state.requested_resource = from.resource.map(str::to_owned);
+            state.auth_method = from.client.map(|client| client.auth.method().to_owned());
             state.token_endpoint = address(&from.server.token_endpoint);
             if from.server.revocation_endpoint.is_some() || from.origin == Origin::SignedIn {
                 state.revocation_endpoint = address(&from.server.revocation_endpoint);
@@ -186,6 +154,40 @@ impl SignIn {
     }
 }
 
+/// Adds what identifies the client.
+pub(super) fn identified(
+    server: &ServerMetadata,
+    client: Option<&Client>,
+    form: Form,
+    endpoint: &Url,
+) -> Result<Form, Box<Refused>> {
+    let Some(client) = client else {
+        return Ok(form);
+    };
+    let claims = grant::assertion(client, &server.issuer, endpoint);
+    let assertion = match (&client.auth, claims) {
+        (
+            ClientAuth::PrivateKeyJwt {
+                algorithm,
+                key,
+                key_id,
+            },
+            Some(claims),
+        ) => {
+            let wrong = |problem: String| {
+                let text = format!("private_key_pem of --static-oauth-client-info: {problem}");
+                Refused::untried(Failure::new(Kind::ClientRejected, Executed::No, text))
+            };
+            let signer = Signer::from_pem(key, algorithm.as_deref()).map_err(wrong)?;
+            client::check_signing(signer.algorithm(), server).map_err(Refused::untried)?;
+            let jwt = keys::client_assertion(&signer, &claims, key_id.as_deref(), now() / 1000);
+            Some(jwt.map_err(|failure| wrong(failure.text))?)
+        }
+        _ => None,
+    };
+    Ok(form.by(client, assertion.as_ref()))
+}
+
 /// Why there are no tokens.
 pub(super) struct Refused {
     /// The request may have reached the server although no answer came.
@@ -198,12 +200,12 @@ pub(super) struct Refused {
 
 impl Refused {
     /// It was not even tried.
-    fn untried(failure: Failure) -> Self {
-        Self {
+    fn untried(failure: Failure) -> Box<Self> {
+        Box::new(Self {
             sent: false,
             error: TokenError::unreachable(failure.text.clone()),
             failure: Some(failure),
-        }
+        })
     }
 
     /// The failure to show.
@@ -212,13 +214,13 @@ impl Refused {
     }
 }
 
-impl From<TokenError> for Refused {
+impl From<TokenError> for Box<Refused> {
     fn from(error: TokenError) -> Self {
-        Self {
+        Self::new(Refused {
             sent: false,
             failure: None,
             error,
-        }
+        })
     }
 }
 
@@ -231,6 +233,6 @@ fn subject(token: &Secret) -> Option<String> {
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
     let name = ["email", "preferred_username", "name", "sub"]
         .iter()
-        .find_map(|name| claims[*name].as_str())?;
+        .find_map(|name| claims.get(*name)?.as_str())?;
     Some(text::sanitize(name, 100))
 }

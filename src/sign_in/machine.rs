@@ -84,6 +84,7 @@ impl SignIn {
         }
         let provenance = Provenance {
             server: &found.server,
+            client: client.as_ref(),
             resource: resource.as_deref(),
             requested_scope: scope,
             origin: Origin::SignedIn,
@@ -202,8 +203,8 @@ impl SignIn {
                     kind => kind,
                 };
                 Failure {
-                    text,
                     kind,
+                    text,
                     ..failure
                 }
             }

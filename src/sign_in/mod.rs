@@ -6,18 +6,21 @@
 //! ```
 //!
 //! One file for each thing that can happen: `authorize` (the order above), `discovery`, `renewal`,
-//! `attempt` (a person with a browser), `device`, `machine` (no person), `identity` (who we are
+//! `attempt` (a person is needed: `waiting`, `browser`, `redirect`, `device`), `machine` (no
+//! person), `revoke` (signing out), `identity` (who we are
 //! towards the authorization server), `exchange` (asking for tokens and keeping them), `wallet`
 //! (the tokens in use). In: the order of steps, and what is told to the person. Out: decisions
 //! (`proto`), single requests, files and sockets (`edge`).
 
 mod attempt;
 mod authorize;
+mod browser;
 mod device;
 mod discovery;
 mod exchange;
 mod identity;
 mod machine;
+mod redirect;
 mod renewal;
 mod revoke;
 mod waiting;
@@ -25,6 +28,7 @@ mod wallet;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,10 +52,29 @@ use crate::proto::auth::scope::StepUps;
 use crate::proto::auth::settings::Settings;
 use crate::proto::auth::token::TokenType;
 use crate::proto::secret::{Secret, mask};
-use crate::proto::{Level, Prompt, Verb, text};
+use crate::proto::{Input, Level, Verb, text};
 
-/// Prompts that may wait to be looked at.
-pub const PROMPTS_QUEUED: usize = 8;
+/// News that may wait to be looked at.
+pub const NEWS_QUEUED: usize = 8;
+
+/// What a sign-in is made of.
+pub struct Parts {
+    /// What the user decided.
+    pub settings: Settings,
+    /// For its requests.
+    pub http: OauthHttp,
+    /// Where it is kept.
+    pub store: Store,
+    /// Opens a browser.
+    pub launcher: Launcher,
+    /// Where [`Input::SignInNeeded`] goes, and [`Input::Authorized`] when a person was so late that
+    /// nobody waited any more.
+    pub news: mpsc::Sender<Input>,
+    /// How far apart processes renew, 0 to 1.
+    pub spread: f64,
+    /// The person asked for this sign-in: it is begun however many there were of late.
+    pub by_hand: bool,
+}
 
 /// Signs in to one server, and keeps its tokens fresh. Shared by all exchanges of a process.
 pub struct SignIn {
@@ -60,9 +83,9 @@ pub struct SignIn {
     store: Store,
     entry: Entry,
     launcher: Launcher,
-    prompts: mpsc::Sender<Prompt>,
-    /// How far apart processes renew, 0 to 1.
+    news: mpsc::Sender<Input>,
     spread: f64,
+    by_hand: bool,
     wallet: Mutex<Wallet>,
     /// One renewal at a time in this process.
     renewing: tokio::sync::Mutex<()>,
@@ -71,36 +94,31 @@ pub struct SignIn {
     found: Mutex<Option<Arc<Discovered>>>,
     step_ups: Mutex<StepUps>,
     attempt: Mutex<Option<Attempt>>,
+    /// How many wait for it.
+    joined: AtomicUsize,
 }
 
 impl SignIn {
-    /// Reads what is stored; asks nobody yet. Prompts for the person go to `prompts`, and to
-    /// stderr.
+    /// Reads what is stored; asks nobody yet.
     #[must_use]
-    pub fn new(
-        settings: Settings,
-        http: OauthHttp,
-        store: Store,
-        launcher: Launcher,
-        prompts: mpsc::Sender<Prompt>,
-        spread: f64,
-    ) -> Arc<Self> {
-        let entry = store.entry(&settings.key);
-        let wallet = Wallet::load(&entry);
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let entry = parts.store.entry(&parts.settings.key);
         Arc::new(Self {
-            settings,
-            http,
-            store,
+            wallet: Mutex::new(Wallet::load(&entry)),
+            settings: parts.settings,
+            http: parts.http,
+            store: parts.store,
             entry,
-            launcher,
-            prompts,
-            spread,
-            wallet: Mutex::new(wallet),
+            launcher: parts.launcher,
+            news: parts.news,
+            spread: parts.spread,
+            by_hand: parts.by_hand,
             renewing: tokio::sync::Mutex::default(),
             policy: tokio::sync::OnceCell::new(),
             found: Mutex::default(),
             step_ups: Mutex::default(),
             attempt: Mutex::default(),
+            joined: AtomicUsize::new(0),
         })
     }
 
@@ -133,7 +151,7 @@ impl SignIn {
         lock(&self.wallet)
     }
 
-    /// Puts a DPoP proof beside the token (RFC 9449 §7.1).
+    /// A proof of possession to go beside the token (RFC 9449 §7.1).
     fn prove(&self, verb: &str, url: &Url, token: Option<&Secret>) -> Option<HeaderValue> {
         let key = self.wallet().proof_key()?;
         let nonce = self.wallet().nonce(url);
@@ -250,7 +268,7 @@ impl SignIn {
     }
 }
 
-/// Whether a challenge asks for a DPoP nonce (RFC 9449 §9).
+/// Whether a challenge asks for a nonce in the proof (RFC 9449 §9).
 fn wants_nonce(headers: &HeaderMap) -> bool {
     use crate::proto::auth::challenge::Challenge;
     Challenge::parse(headers).error.as_deref() == Some("use_dpop_nonce")

@@ -15,11 +15,12 @@ use crate::proto::auth::address::AddressPolicy;
 use crate::proto::auth::challenge::Challenge;
 use crate::proto::auth::client::{self, Client, Provenance as ClientProvenance};
 use crate::proto::auth::discovery::Discovered;
-use crate::proto::auth::metadata::ServerMetadata;
+use crate::proto::auth::metadata::{ServerMetadata, same_issuer};
 use crate::proto::auth::token::{Refusal, TokenError, TokenType, Tokens};
 use crate::proto::auth::{authorize, grant, limits, quirks};
 use crate::proto::failure::{Executed, Failure, Kind};
-use crate::proto::{Level, text};
+use crate::proto::secret::Secret;
+use crate::proto::{Level, Refused as Refusal401, text};
 
 /// Pause after a renewal before expiry failed, in milliseconds: the token still works.
 const REST_MS: u64 = 10_000;
@@ -42,10 +43,7 @@ impl SignIn {
             self.renew_stored().await
         };
         if let Err(failure) = outcome {
-            log::say(
-                Level::Warn,
-                &format!("{} [{}]", failure.text, failure.kind.as_str()),
-            );
+            say_warning(&failure);
             self.wallet().rest_until(now() + REST_MS);
         }
     }
@@ -68,6 +66,26 @@ impl SignIn {
         self.renew_under_lock(&server, self.stored_resource(), None)
             .await
             .map(drop)
+    }
+
+    /// After a refusal, while nobody can say where to sign in: at the endpoint of before.
+    /// `Ok(false)` if nothing is known of it, or the refusal is for want of scope.
+    pub(super) async fn renew_in_outage(&self, refused: &Refusal401) -> Result<bool, Failure> {
+        if refused.challenge.is_insufficient_scope() || self.wallet().is_fresh_in_vain() {
+            return Ok(false);
+        }
+        let policy = self.policy().await.clone();
+        let Some(server) = self.stored_server(&policy) else {
+            return Ok(false);
+        };
+        let _one_at_a_time = self.renewing.lock().await;
+        if self.wallet().serial() > refused.credentials {
+            return Ok(true);
+        }
+        let access = self.wallet().tokens().map(|tokens| tokens.access.clone());
+        let access = access.as_ref().map(Secret::reveal);
+        self.renew_under_lock(&server, self.stored_resource(), access)
+            .await
     }
 
     /// After a refusal: `Ok(false)` if there is nothing to renew with.
@@ -153,6 +171,7 @@ impl SignIn {
                 Ok(answer) => {
                     let provenance = Provenance {
                         server,
+                        client: Some(&client),
                         resource: resource.as_deref(),
                         requested_scope: requested.as_deref(),
                         origin: Origin::Renewed,
@@ -173,7 +192,7 @@ impl SignIn {
                     tries += 1;
                     match refused.error.pause(tries) {
                         Some(pause) => tokio::time::sleep(pause).await,
-                        None => return Err(self.unavailable(server, &refused.error)),
+                        None => return Err(unavailable(server, &refused.error)),
                     }
                 }
                 Refusal::Suspicious | Refusal::WithoutScope => {
@@ -232,7 +251,7 @@ impl SignIn {
             return self.renewal_dead(server, false, error);
         }
         self.keep(|state| state.suspicious = Some(suspicion));
-        Err(self.unavailable(server, error))
+        Err(unavailable(server, error))
     }
 
     /// The authorization server forgot the client, or never knew it.
@@ -259,33 +278,12 @@ impl SignIn {
         Err(Failure::new(Kind::RefreshRejected, Executed::No, text))
     }
 
-    fn unavailable(&self, server: &ServerMetadata, error: &TokenError) -> Failure {
-        let text = format!(
-            "the sign-in at {} could not be renewed just now: {}; nothing is lost, the next \
-             request tries again",
-            text::sanitize(&server.issuer, 200),
-            error.text
-        );
-        let failure = Failure::new(Kind::RefreshUnavailable, Executed::No, text);
-        match error.status {
-            0 => failure,
-            status => failure.with_status(status),
-        }
-    }
-
-    pub(super) fn say_rejected(&self, failure: &Failure) {
-        log::say(
-            Level::Warn,
-            &format!("{} [{}]", failure.text, failure.kind.as_str()),
-        );
-    }
-
     /// The token endpoint that gave the stored tokens, as far as that is known and still allowed.
-    fn stored_server(&self, policy: &AddressPolicy) -> Option<ServerMetadata> {
+    pub(super) fn stored_server(&self, policy: &AddressPolicy) -> Option<ServerMetadata> {
         let state = self.entry.state();
         let tokens_issuer = self.wallet().tokens()?.issuer.clone();
         let issuer = state.issuer?;
-        if tokens_issuer.is_some_and(|other| other != issuer) {
+        if tokens_issuer.is_some_and(|other| !same_issuer(&other, &issuer)) {
             return None;
         }
         let endpoint = policy
@@ -296,6 +294,7 @@ impl SignIn {
             .and_then(|url| policy.parse("revocation_endpoint", &url).ok());
         Some(ServerMetadata {
             issuer,
+            token_endpoint_auth_methods_supported: state.auth_method.map(|method| vec![method]),
             token_endpoint: Some(endpoint),
             revocation_endpoint: revocation,
             ..ServerMetadata::default()
@@ -311,20 +310,12 @@ impl SignIn {
             None => authorize::resource(&self.settings, None),
         }
     }
-
-    /// For `logout`: the authorization server of the stored tokens.
-    pub(super) fn stored_endpoints(&self, policy: &AddressPolicy) -> Option<ServerMetadata> {
-        self.stored_server(policy)
-    }
 }
 
 /// Whether tokens may be shown to this authorization server; those of nobody known may.
 fn belongs_to(tokens: &Tokens, issuer: &str) -> bool {
-    let trim = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
-    tokens
-        .issuer
-        .as_deref()
-        .is_none_or(|owner| trim(owner) == trim(issuer))
+    let owner = tokens.issuer.as_deref();
+    owner.is_none_or(|owner| same_issuer(owner, issuer))
 }
 
 /// Whether a request that was not answered may be repeated.
@@ -335,4 +326,25 @@ fn may_pass(refused: &Refused) -> bool {
             Kind::RefreshUnavailable | Kind::Connect | Kind::Timeout | Kind::StreamEnded
         )
     })
+}
+
+/// The failure of a renewal that may work later.
+fn unavailable(server: &ServerMetadata, error: &TokenError) -> Failure {
+    let text = format!(
+        "the sign-in at {} could not be renewed just now: {}; nothing is lost, the next \
+         request tries again",
+        text::sanitize(&server.issuer, 200),
+        error.text
+    );
+    let failure = Failure::new(Kind::RefreshUnavailable, Executed::No, text);
+    match error.status {
+        0 => failure,
+        status => failure.with_status(status),
+    }
+}
+
+/// Says a failure that something else follows from.
+pub(super) fn say_warning(failure: &Failure) {
+    let kind = failure.kind.as_str();
+    log::say(Level::Warn, &format!("{} [{kind}]", failure.text));
 }

@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use super::SignIn;
+use super::exchange::identified;
 use crate::proto::auth::challenge::Challenge;
 use crate::proto::auth::grant;
+use crate::proto::auth::metadata::same_issuer;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::text;
 
@@ -35,14 +37,14 @@ impl SignIn {
             return Revocation::NothingToRevoke;
         };
         let policy = self.policy().await.clone();
-        let server = match self.stored_endpoints(&policy) {
+        let server = match self.stored_server(&policy) {
             Some(server) => server,
             None => match self.discover(&Challenge::default()).await {
                 Ok(found)
                     if tokens
                         .issuer
                         .as_ref()
-                        .is_none_or(|issuer| *issuer == found.server.issuer) =>
+                        .is_none_or(|issuer| same_issuer(issuer, &found.server.issuer)) =>
                 {
                     found.server.clone()
                 }
@@ -65,7 +67,7 @@ impl SignIn {
             let mut waited = false;
             loop {
                 let form = grant::revocation(token, hint);
-                let form = match self.identified(&server, client.as_ref(), form, endpoint) {
+                let form = match identified(&server, client.as_ref(), form, endpoint) {
                     Ok(form) => form,
                     Err(refused) => return Revocation::Failed(refused.failure().text),
                 };

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::now;
 use crate::edge::keys::Signer;
+use crate::edge::log;
 use crate::edge::store::{Entry, Stamp};
 use crate::proto::auth::token::{TokenType, Tokens};
 use crate::proto::secret::Secret;
@@ -102,6 +103,7 @@ impl Wallet {
     pub(super) fn adopt(&mut self, tokens: Tokens, origin: Origin) {
         self.serial += 1;
         self.tokens = Some(tokens);
+        self.secrets().iter().for_each(log::keep_out);
         self.origin = origin;
         self.since = now();
         self.accepted = false;

@@ -195,6 +195,10 @@ impl Bridge {
 
     pub(super) fn on_authorized(&mut self, outcome: Result<(), Failure>) {
         if !std::mem::take(&mut self.authorizing.under_way) {
+            // A person who was late: the client still waits for a server that it was told of.
+            if outcome.is_ok() {
+                self.reopen_for_late_person();
+            }
             return;
         }
         self.authorizing.done += 1;

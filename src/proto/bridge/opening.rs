@@ -22,7 +22,7 @@ impl Bridge {
     /// `initialize` has its result: the connection stands.
     pub(super) fn connected(&mut self, message: &Message) {
         let phase = std::mem::replace(&mut self.link.phase, Phase::Open);
-        let Phase::Handshaking(handshake) = phase else {
+        let Phase::Handshaking(mut handshake) = phase else {
             self.link.phase = phase;
             return;
         };
@@ -39,8 +39,8 @@ impl Bridge {
         let first_time = self.link.transport.is_none();
         self.link.transport = Some(handshake.transport);
         if handshake.transport == Transport::StreamableHttp {
-            self.link.session = handshake.session;
-            if let Some(moved_to) = handshake.moved_to {
+            self.link.session = handshake.session.take();
+            if let Some(moved_to) = handshake.moved_to.take() {
                 self.link.base = Arc::clone(&moved_to);
                 self.link.endpoint = moved_to;
             }
@@ -75,12 +75,12 @@ impl Bridge {
                 self.client.subscriptions.clear();
                 self.forward_initialize_result(&id, message, &version);
             }
-            Why::Answered => {
+            Why::Answered | Why::Reopen if self.stand_in.is_first_contact() => {
                 self.say(level, "the server is ready now");
                 self.connected_at_last(&capabilities.list_changed(), result);
                 self.restore();
             }
-            Why::Reopen => {
+            Why::Answered | Why::Reopen => {
                 self.say(Level::Info, "a new session was opened");
                 let offered = capabilities.list_changed();
                 for lost in self

@@ -5,7 +5,7 @@
 //! (`authorize`), reaching the server (`handshake`).
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::handshake::Why;
 use super::{Bridge, Own, Phase};
@@ -23,6 +23,8 @@ const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 pub(super) struct StandIn {
     /// The client's `initialize` was answered, and the server has not been reached since.
     provisional: bool,
+    /// The client was told of a server that was never reached so far.
+    never_connected: bool,
     /// A person was waited for long enough.
     person_late: bool,
     /// Lists that were promised and that the server does not have.
@@ -40,6 +42,11 @@ impl StandIn {
     /// Whether this is the client's reply to our own question.
     pub(super) fn take_reply(&mut self, id: Option<&Id>) -> bool {
         matches!(&self.elicitation, Some((asked, _)) if Some(asked) == id)
+    }
+
+    /// Whether the server is reached for the first time though the client was told of it before.
+    pub(super) fn is_first_contact(&self) -> bool {
+        self.provisional || self.never_connected
     }
 
     fn is_active(&self) -> bool {
@@ -94,6 +101,7 @@ impl Bridge {
     /// The server that the client was told of is there now: it may have less than was promised.
     pub(super) fn connected_at_last(&mut self, changes: &[&'static str], result: &str) {
         self.stand_in.provisional = false;
+        self.stand_in.never_connected = false;
         let capabilities = member(result, "capabilities").unwrap_or_default();
         self.stand_in.overpromised = LISTS
             .into_iter()
@@ -103,9 +111,17 @@ impl Bridge {
         self.debug(|| format!("the server tells of changes to: {}", changes.join(", ")));
     }
 
+    /// Somebody has signed in when nobody waited for it any more.
+    pub(super) fn reopen_for_late_person(&mut self) {
+        if self.stand_in.never_connected && matches!(self.link.phase, Phase::Lost { .. }) {
+            self.reopen();
+        }
+    }
+
     /// The server that the client was told of cannot be reached for now.
     pub(super) fn never_connected(&mut self, failure: &Failure) {
         self.stand_in.provisional = false;
+        self.stand_in.never_connected = true;
         self.reopening_failed(failure);
         let may_pass = matches!(
             failure.kind,
@@ -143,12 +159,9 @@ impl Bridge {
         let known = self.settings.last_initialize.as_deref();
         let known = known.and_then(|text| serde_json::from_str(text).ok());
         let host = text::sanitize(self.link.base.host_str().unwrap_or_default(), 100);
-        let result = provisional(known, asked.as_deref(), &host, &notice);
-        self.client.version = result["protocolVersion"].as_str().map(str::to_owned);
-        self.client.list_changed = LISTS
-            .into_iter()
-            .filter(|list| result["capabilities"].get(list).is_some())
-            .collect();
+        let (result, version, promised) = provisional(known, asked.as_deref(), &host, &notice);
+        self.client.version = Some(version);
+        self.client.list_changed = promised;
         self.client.log_level = None;
         self.client.subscriptions.clear();
         self.own.insert(own, Own::Initialize);
@@ -303,34 +316,45 @@ fn empty_list(method: &str) -> Option<(&'static str, Value)> {
 }
 
 /// A result of `initialize` in the server's place: what it last was, or as little as can be
-/// promised, with the notice in front of the instructions.
-fn provisional(known: Option<Value>, asked: Option<&str>, host: &str, notice: &str) -> Value {
-    let asked = asked.filter(|version| revision::is_known(version));
-    let mut result = known.filter(Value::is_object).unwrap_or_else(|| {
-        json!({
-            "capabilities": {"tools": {}, "prompts": {}, "resources": {}},
-            "serverInfo": {"name": host, "version": "unknown"},
-        })
+/// promised, with the notice in front of the instructions. Also the revision it names, and the
+/// lists that it promises changes of.
+fn provisional(
+    known: Option<Map<String, Value>>,
+    asked: Option<&str>,
+    host: &str,
+    notice: &str,
+) -> (Value, String, Vec<&'static str>) {
+    let mut result = known.unwrap_or_else(|| {
+        let mut least = Map::new();
+        let capabilities = json!({"tools": {}, "prompts": {}, "resources": {}});
+        least.insert("capabilities".to_owned(), capabilities);
+        let info = json!({"name": host, "version": "unknown"});
+        least.insert("serverInfo".to_owned(), info);
+        least
     });
-    let before = result["protocolVersion"].as_str().map(str::to_owned);
-    let version = match (asked, before.as_deref()) {
-        (Some(asked), Some(before)) if before < asked => before,
-        (Some(asked), _) => asked,
+    let text = |name: &str| result.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (before, instructions) = (text("protocolVersion"), text("instructions"));
+    let asked = asked.filter(|version| revision::is_known(version));
+    let version = match (asked, before) {
+        (Some(asked), Some(before)) if before.as_str() < asked => before,
+        (Some(asked), _) => asked.to_owned(),
         (None, Some(before)) => before,
-        (None, None) => revision::NEWEST_WITH_HANDSHAKE,
+        (None, None) => revision::NEWEST_WITH_HANDSHAKE.to_owned(),
     };
-    result["protocolVersion"] = version.into();
-    for list in LISTS {
-        if let Some(capability) = result["capabilities"].get_mut(list)
-            && capability.is_object()
-        {
-            capability["listChanged"] = true.into();
-        }
-    }
-    let instructions = match result["instructions"].as_str() {
+    let instructions = match instructions {
         Some(instructions) => format!("{notice}\n\n{instructions}"),
         None => notice.to_owned(),
     };
-    result["instructions"] = instructions.into();
-    result
+    let mut promised = Vec::new();
+    if let Some(Value::Object(capabilities)) = result.get_mut("capabilities") {
+        for list in LISTS {
+            if let Some(Value::Object(capability)) = capabilities.get_mut(list) {
+                capability.insert("listChanged".to_owned(), true.into());
+                promised.push(list);
+            }
+        }
+    }
+    result.insert("protocolVersion".to_owned(), version.as_str().into());
+    result.insert("instructions".to_owned(), instructions.into());
+    (result.into(), version, promised)
 }

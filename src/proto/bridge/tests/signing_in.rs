@@ -357,6 +357,22 @@ fn a_denied_sign_in_leaves_the_next_request_a_try() {
 }
 
 #[test]
+fn c37_a_person_who_is_late_still_brings_the_server() {
+    let (mut world, _) = stood_in(None);
+    world.initialized();
+    denied(&mut world);
+    assert_eq!(world.pending(), Vec::<&str>::new());
+    // Nobody waits any more, and the sign-in succeeds all the same.
+    done(&mut world);
+    let posted = world.take("initialize");
+    world.give_session(&posted, "a");
+    let posted = world.take("notifications/initialized");
+    world.accept(&posted);
+    let changed = world.notifications();
+    assert!(changed.contains(&"notifications/tools/list_changed".to_owned()));
+}
+
+#[test]
 fn a_server_that_is_away_is_stood_in_for_and_tried_again() {
     let mut world = world();
     world.initialize();
