@@ -22,6 +22,9 @@ use crate::proto::{self, Bridge, Level, StopReason};
 use crate::settings::Settings;
 use crate::sign_in::{self, Parts, SignIn};
 
+/// How long tokens that were asked for are waited for at the end, whoever asks for the end.
+const TOKENS_GRACE: Duration = Duration::from_secs(2);
+
 /// How long a sign-in that a person is in the middle of is waited for after the client has gone.
 const SIGN_IN_GRACE: Duration = Duration::from_secs(120);
 
@@ -110,6 +113,9 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         memory: Memory { entry, initialize },
     };
     let stops = driver.run().await;
+    if let Some(sign_in) = &signing_in {
+        sign_in.settle(TOKENS_GRACE).await;
+    }
     if let (Some(sign_in), Some(mut stops)) = (signing_in, stops) {
         let signalled = async {
             // That the client is gone is known by now.

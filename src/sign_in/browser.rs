@@ -77,7 +77,6 @@ impl SignIn {
             };
             log::keep_out(&pending.state);
             let url = authorize::url(&self.settings, &pending, &pkce.challenge)?;
-            authorize::openable(url.as_str())?;
             self.brake()?;
             let port = listener.as_ref().map(Listener::port);
             let launching = self.invite(&url, port, desk);
@@ -115,6 +114,7 @@ impl SignIn {
 
     /// Exchanges the code, once (RFC 6749 §4.1.3).
     async fn exchange(&self, pending: &Pending, code: &Secret, proof: bool) -> Result<(), Failure> {
+        let _critical = self.critical.read().await;
         let resource = pending.resource.as_deref();
         let form = grant::code(code, &pending.verifier, &pending.redirect_uri, resource);
         let asked = self

@@ -29,7 +29,7 @@ mod wallet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -78,6 +78,8 @@ pub struct Parts {
 
 /// Signs in to one server, and keeps its tokens fresh. Shared by all exchanges of a process.
 pub struct SignIn {
+    /// For work that goes on when nobody waits for it any more.
+    this: Weak<Self>,
     settings: Settings,
     http: OauthHttp,
     store: Store,
@@ -89,6 +91,9 @@ pub struct SignIn {
     wallet: Mutex<Wallet>,
     /// One renewal at a time in this process.
     renewing: tokio::sync::Mutex<()>,
+    /// Held for reading from asking for tokens until they are kept: the process does not end in
+    /// between.
+    critical: tokio::sync::RwLock<()>,
     policy: tokio::sync::OnceCell<AddressPolicy>,
     /// What the last discovery found.
     found: Mutex<Option<Arc<Discovered>>>,
@@ -103,7 +108,8 @@ impl SignIn {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let entry = parts.store.entry(&parts.settings.key);
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             wallet: Mutex::new(Wallet::load(&entry)),
             settings: parts.settings,
             http: parts.http,
@@ -114,6 +120,7 @@ impl SignIn {
             spread: parts.spread,
             by_hand: parts.by_hand,
             renewing: tokio::sync::Mutex::default(),
+            critical: tokio::sync::RwLock::default(),
             policy: tokio::sync::OnceCell::new(),
             found: Mutex::default(),
             step_ups: Mutex::default(),
@@ -133,6 +140,12 @@ impl SignIn {
             // Whatever its outcome, it was told.
             let _ = tokio::time::timeout(grace, attempt.outcome()).await;
         }
+    }
+
+    /// Waits for tokens that were asked for and are not kept yet: one that was used up and whose
+    /// successor is lost would cost the sign-in. At most this long.
+    pub async fn settle(&self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.critical.write()).await;
     }
 
     /// Takes a redirect address that the person pasted. A sentence tells what is wrong with it.

@@ -5,6 +5,7 @@
 //! in again (`authorize`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exchange::{Provenance, Refused};
 use super::wallet::Origin;
@@ -22,6 +23,9 @@ use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;
 use crate::proto::{Level, Refused as Refusal401, text};
 
+/// How long a request waits for a renewal while its token still works.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Pause after a renewal before expiry failed, in milliseconds: the token still works.
 const REST_MS: u64 = 10_000;
 
@@ -32,6 +36,23 @@ impl SignIn {
         if !self.is_due() {
             return;
         }
+        let Some(this) = self.this.upgrade() else {
+            return;
+        };
+        let renewal = tokio::spawn(async move { this.renew_due().await });
+        let is_expired = self
+            .wallet()
+            .tokens()
+            .is_some_and(|tokens| tokens.is_expired(now()));
+        // A task that crashed has renewed nothing, which shows by itself.
+        if is_expired {
+            let _ = renewal.await;
+        } else {
+            let _ = tokio::time::timeout(PATIENCE, renewal).await;
+        }
+    }
+
+    async fn renew_due(&self) {
         let _one_at_a_time = self.renewing.lock().await;
         self.wallet().look_at(&self.entry);
         if !self.is_due() {
@@ -59,13 +80,28 @@ impl SignIn {
     /// Before expiry: at the token endpoint that gave the tokens, without asking the server.
     async fn renew_stored(&self) -> Result<(), Failure> {
         let policy = self.policy().await.clone();
-        let server = match self.stored_server(&policy) {
-            Some(server) => server,
-            None => self.discover(&Challenge::default()).await?.server.clone(),
+        if let Some(server) = self.stored_server(&policy) {
+            let resource = self.stored_resource();
+            return self.renew_locked(server, resource, None).await.map(drop);
+        }
+        let found = self.discover(&Challenge::default()).await?;
+        let is_owner = {
+            let wallet = self.wallet();
+            let tokens = wallet.tokens();
+            tokens.is_some_and(|tokens| belongs_to(tokens, &found.server.issuer))
         };
-        self.renew_under_lock(&server, self.stored_resource(), None)
-            .await
-            .map(drop)
+        if !is_owner {
+            return Ok(());
+        }
+        let resource = self.resource_of(&found);
+        let renewal = self.renew_locked(found.server.clone(), resource, None);
+        renewal.await.map(drop)
+    }
+
+    fn resource_of(&self, found: &Discovered) -> Option<String> {
+        let resource = found.resource.as_ref();
+        let resource = resource.map(|resource| resource.resource.as_str());
+        authorize::resource(&self.settings, resource)
     }
 
     /// After a refusal, while nobody can say where to sign in: at the endpoint of before.
@@ -83,8 +119,7 @@ impl SignIn {
             return Ok(true);
         }
         let access = self.wallet().tokens().map(|tokens| tokens.access.clone());
-        let access = access.as_ref().map(Secret::reveal);
-        self.renew_under_lock(&server, self.stored_resource(), access)
+        self.renew_locked(server, self.stored_resource(), access)
             .await
     }
 
@@ -108,21 +143,35 @@ impl SignIn {
             }
             tokens.access.clone()
         };
-        let resource = found
-            .resource
-            .as_ref()
-            .map(|resource| resource.resource.as_str());
-        let resource = authorize::resource(&self.settings, resource);
-        self.renew_under_lock(&found.server, resource, Some(refused.reveal()))
+        let resource = self.resource_of(found);
+        self.renew_locked(found.server.clone(), resource, Some(refused))
             .await
     }
 
-    /// `refused`: the access token that must not come out of it again.
-    async fn renew_under_lock(
+    /// Under the locks of all processes, and to its end whoever waits for it: a refresh token that
+    /// was presented may be used up. `refused`: the access token that must not come out of it
+    /// again. `Ok(false)`: there is nothing to renew with.
+    async fn renew_locked(
+        &self,
+        server: ServerMetadata,
+        resource: Option<String>,
+        refused: Option<Secret>,
+    ) -> Result<bool, Failure> {
+        let Some(this) = self.this.upgrade() else {
+            return Ok(false);
+        };
+        let renewal = async move { this.renew_alone(&server, resource, refused.as_ref()).await };
+        tokio::spawn(renewal).await.unwrap_or_else(|_| {
+            let text = "the renewal crashed; please report this with the output of --debug";
+            Err(Failure::new(Kind::RefreshUnavailable, Executed::No, text))
+        })
+    }
+
+    async fn renew_alone(
         &self,
         server: &ServerMetadata,
         resource: Option<String>,
-        refused: Option<&str>,
+        refused: Option<&Secret>,
     ) -> Result<bool, Failure> {
         let _lock = self.entry.lock(Lock::Renewal, limits::LOCK_WAIT).await?;
         let _lease = self.entry.lease(limits::LOCK_WAIT).await?;
@@ -132,7 +181,7 @@ impl SignIn {
             return Ok(false);
         };
         let usable = match refused {
-            Some(refused) => tokens.access.reveal() != refused && !tokens.is_expired(now()),
+            Some(refused) => tokens.access != *refused && !tokens.is_expired(now()),
             None => !tokens.is_due(now(), self.spread),
         };
         if usable {
@@ -158,6 +207,8 @@ impl SignIn {
         let state = self.entry.state();
         let requested = state.requested_scope.clone();
         let mark = fingerprint(refresh);
+        let was_in_doubt = state.refresh_in_doubt.as_ref() == Some(&mark);
+        let _critical = self.critical.read().await;
         self.keep(|state| state.refresh_in_doubt = Some(mark.clone()));
         let mut scope = None;
         if quirks::of(&server.issuer).refresh_needs_scope {
@@ -198,7 +249,10 @@ impl SignIn {
                 Refusal::Suspicious | Refusal::WithoutScope => {
                     return self.renewal_suspicious(server, &mark, &refused.error);
                 }
-                Refusal::Dead => return self.renewal_dead(server, lost_once, &refused.error),
+                Refusal::Dead => {
+                    let lost = lost_once || was_in_doubt;
+                    return self.renewal_dead(server, lost, &refused.error);
+                }
                 Refusal::ClientUnknown => return self.client_unknown(server, &client, &refused),
             }
         }
@@ -208,7 +262,7 @@ impl SignIn {
     fn renewal_dead(
         &self,
         server: &ServerMetadata,
-        lost_once: bool,
+        was_lost: bool,
         error: &TokenError,
     ) -> Result<(), Failure> {
         if self.wallet().reload(&self.entry) {
@@ -222,7 +276,7 @@ impl SignIn {
             state.suspicious = None;
         });
         self.wallet().drop_tokens(&self.entry);
-        let lost = if lost_once {
+        let lost = if was_lost {
             "; its answer to the request before was probably lost on the way"
         } else {
             ""

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ use url::{Url, form_urlencoded};
 use super::authorize::Pending;
 use super::client::Provenance;
 use crate::proto::failure::{Executed, Failure, Kind};
-use crate::proto::secret::Secret;
+use crate::proto::secret::{Secret, mask_quoted};
 use crate::proto::text::sanitize;
 
 /// Most characters of a server's words that are shown.
@@ -24,7 +24,7 @@ const DESCRIPTION: usize = 256;
 const SHOWN: usize = 128;
 
 /// One request as it came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Method.
     pub method: &'a str,
@@ -34,6 +34,17 @@ pub struct Request<'a> {
     pub hosts: &'a [&'a str],
     /// `Origin`, if there is one.
     pub origin: Option<&'a str>,
+}
+
+/// Without the query, which holds the code.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.split('?').next();
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of it.
@@ -150,21 +161,31 @@ fn answer(pending: &Pending, query: &str) -> Result<Outcome, Fault> {
     // A parameter without a value counts as left out (RFC 6749 §3.1).
     let get = |name: &str| parameters.get(name).filter(|value| !value.is_empty());
     let state = get("state").ok_or(Fault::NoState)?;
+    let code = get("code");
+    // Words of the server that may be shown.
+    let shown = |value: &str| {
+        let code = code.map(Cow::as_ref);
+        let secrets = [pending.state.reveal(), pending.verifier.reveal()];
+        match mask_quoted(value.as_bytes(), secrets.into_iter().chain(code)) {
+            Some(masked) => String::from_utf8_lossy(&masked).into_owned(),
+            None => value.to_owned(),
+        }
+    };
     if !same(state.as_bytes(), pending.state.reveal().as_bytes()) {
         return Err(Fault::WrongState);
     }
-    if let Err(failure) = check_issuer(pending, parameters.get("iss").map(Cow::as_ref)) {
+    if let Err(failure) = check_issuer(pending, parameters.get("iss").map(Cow::as_ref), shown) {
         return Ok(Outcome::Failed(failure, None));
     }
     if let Some(error) = get("error") {
         let words = Words {
-            description: get("error_description").map(Cow::as_ref),
-            page: get("error_uri").map(Cow::as_ref),
+            description: get("error_description").map(|text| shown(text)),
+            page: get("error_uri").map(|text| shown(text)),
         };
-        let (failure, retry) = refusal(pending, error, &words);
+        let (failure, retry) = refusal(pending, &shown(error), &words);
         return Ok(Outcome::Failed(failure, retry));
     }
-    let code = get("code").ok_or(Fault::NoCode)?;
+    let code = code.ok_or(Fault::NoCode)?;
     // RFC 6749 A.11.
     if !code.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         let text = "the authorization server sent a code that holds forbidden characters; try \
@@ -178,12 +199,16 @@ fn answer(pending: &Pending, query: &str) -> Result<Outcome, Fault> {
 }
 
 /// RFC 9207 §2.4: byte for byte, and present where it was promised.
-fn check_issuer(pending: &Pending, issuer: Option<&str>) -> Result<(), Failure> {
+fn check_issuer(
+    pending: &Pending,
+    issuer: Option<&str>,
+    shown: impl Fn(&str) -> String,
+) -> Result<(), Failure> {
     let expected = &pending.server.issuer;
     let trouble = match issuer {
         Some(issuer) if issuer == expected => return Ok(()),
         None if !pending.server.iss_parameter_supported => return Ok(()),
-        Some(issuer) => format!("came from `{}`", sanitize(issuer, SHOWN)),
+        Some(issuer) => format!("came from `{}`", sanitize(&shown(issuer), SHOWN)),
         None => "did not say who sent it".to_owned(),
     };
     Err(failure(
@@ -198,13 +223,13 @@ fn check_issuer(pending: &Pending, issuer: Option<&str>) -> Result<(), Failure> 
 }
 
 /// What the server says beside the error code. Never acted on.
-struct Words<'a> {
-    description: Option<&'a str>,
-    page: Option<&'a str>,
+struct Words {
+    description: Option<String>,
+    page: Option<String>,
 }
 
 /// RFC 6749 §4.1.2.1, `OpenID` Connect Core 1.0 §3.1.2.6, RFC 8707 §2.
-fn refusal(pending: &Pending, error: &str, words: &Words<'_>) -> (Failure, Option<Retry>) {
+fn refusal(pending: &Pending, error: &str, words: &Words) -> (Failure, Option<Retry>) {
     let registered = pending.client.provenance == Provenance::Registered;
     let scope = pending.scope.as_deref().unwrap_or_default();
     let mut retry = None;
@@ -216,6 +241,8 @@ fn refusal(pending: &Pending, error: &str, words: &Words<'_>) -> (Failure, Optio
         "invalid_scope" => {
             if scope.split(' ').any(|scope| scope == "offline_access") {
                 retry = Some(Retry::WithoutOfflineAccess);
+            } else if registered && is_beyond(scope, pending.client.scope.as_deref()) {
+                retry = Some(Retry::NewClient);
             }
             let asked = if scope.is_empty() {
                 "no scope was asked for".to_owned()
@@ -272,10 +299,10 @@ fn refusal(pending: &Pending, error: &str, words: &Words<'_>) -> (Failure, Optio
     if is_error_code(error) {
         let _ = write!(text, " with `{}`", sanitize(error, SHOWN));
     }
-    if let Some(description) = words.description {
+    if let Some(description) = &words.description {
         let _ = write!(text, " ({})", sanitize(description, DESCRIPTION));
     }
-    if let Some(page) = words.page.filter(|page| is_web_page(page)) {
+    if let Some(page) = words.page.as_ref().filter(|page| is_web_page(page)) {
         let _ = write!(text, " [{}]", sanitize(page, DESCRIPTION));
     }
     let _ = write!(text, "; {next}");
@@ -347,6 +374,15 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 
 fn failure(kind: Kind, text: impl Into<String>) -> Failure {
     Failure::new(kind, Executed::No, text)
+}
+
+/// Whether a client registered for these scopes was never allowed to ask for all of those. Of a
+/// client registered without any, nobody knows.
+fn is_beyond(asked: &str, registered: Option<&str>) -> bool {
+    registered.is_some_and(|registered| {
+        let mut asked = asked.split(' ').filter(|scope| !scope.is_empty());
+        asked.any(|scope| !registered.split(' ').any(|allowed| allowed == scope))
+    })
 }
 
 #[cfg(test)]

@@ -370,6 +370,27 @@ fn b19_c12_a_second_attempt_only_where_it_can_help() {
 }
 
 #[test]
+fn b12_a_registration_for_fewer_scopes_is_made_anew() {
+    let mut pending = pending();
+    pending.scope = Some("read write".into());
+    for (registered, retry) in [
+        (Some("read"), Some(Retry::NewClient)),
+        (Some("write read"), None),
+        (None, None),
+    ] {
+        pending.client.scope = registered.map(str::to_owned);
+        assert_eq!(
+            refused(&pending, "error=invalid_scope").1,
+            retry,
+            "{registered:?}"
+        );
+    }
+    pending.client.scope = Some("read".into());
+    pending.client.provenance = Provenance::Given;
+    assert_eq!(refused(&pending, "error=invalid_scope").1, None);
+}
+
+#[test]
 fn c31_g09_the_servers_words_are_made_harmless() {
     let (failure, _) = refused(
         &pending(),
