@@ -17,9 +17,9 @@ use crate::edge::log;
 use crate::edge::remote::Remote;
 use crate::edge::stdio::{FromClient, Output as Stdout};
 use crate::edge::store::{Entry, Initialize};
-use crate::proto::failure::Failure;
+use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::headers::UserHeaders;
-use crate::proto::{Bridge, Input, Level, Output, StopReason};
+use crate::proto::{Bridge, Input, Level, Output, Refused, StopReason};
 use crate::sign_in::SignIn;
 
 /// Facts handled before the lines that follow from them are written.
@@ -187,9 +187,7 @@ impl Driver {
                     Output::Remember(result) => self.memory.remember(result),
                     Output::Authorize(refused) => {
                         authorizing = Some(match self.sign_in.clone() {
-                            Some(sign_in) => {
-                                Box::pin(async move { sign_in.authorize(&refused).await })
-                            }
+                            Some(sign_in) => Box::pin(authorize(sign_in, refused)),
                             None => Box::pin(async {
                                 commands.run().await;
                                 Ok(())
@@ -213,6 +211,15 @@ impl Driver {
 
 /// Other credentials on their way.
 type Authorizing<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+
+/// In a task of its own, so that a fault there answers requests instead of ending everything.
+async fn authorize(sign_in: Arc<SignIn>, refused: Refused) -> Result<(), Failure> {
+    let task = tokio::spawn(async move { sign_in.authorize(&refused).await });
+    task.await.unwrap_or_else(|_| {
+        let text = "the sign-in crashed; please report this with the output of --debug";
+        Err(Failure::new(Kind::AuthorizationError, Executed::No, text))
+    })
+}
 
 fn fact(line: Option<FromClient>) -> Input {
     match line {

@@ -155,6 +155,7 @@ async fn ask(
                     credentials: head.credentials,
                     challenge: Challenge::parse(&head.headers),
                     operation: "initialize".to_owned(),
+                    succeeded: Vec::new(),
                 }));
             }
             Some(Input::Answer(_, head, _)) if head.status < 500 => return Ok(Asked::Accepted),

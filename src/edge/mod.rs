@@ -7,6 +7,7 @@ pub mod header_command;
 pub mod http;
 pub mod keys;
 pub mod log;
+pub mod memory;
 pub mod oauth;
 pub mod remote;
 pub mod signals;

@@ -5,9 +5,11 @@
 //! contacted. Out: what is asked for and what an answer means (`proto::auth`), the order of things
 //! (`sign_in`).
 
+mod answer;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -16,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use url::Url;
 
+pub use self::answer::Answer;
 use super::http::client::HttpClient;
 use super::http::guard::{self, GuardedClient, Refused};
 use super::http::tracked::Tracked;
@@ -34,8 +37,8 @@ use crate::proto::{Trouble, TroubleKind, revision};
 /// `DPoP` (RFC 9449 §4.1).
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// `DPoP-Nonce` (RFC 9449 §8.1).
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+/// Longest name of a content coding that is quoted: shorter than any secret.
+const CODING: usize = 8;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -50,22 +53,6 @@ pub struct OauthHttp {
     guarded: Arc<Mutex<Option<Arc<GuardedClient>>>>,
     metadata_time: Duration,
     post_time: Duration,
-}
-
-/// An answer to a POST.
-pub struct Answer {
-    /// HTTP status: anything but a redirect.
-    pub status: u16,
-    /// `Content-Type` as it came.
-    pub content_type: Option<String>,
-    /// `Retry-After` in seconds (RFC 9110 §10.2.3); a date counts from the answer's own `Date`.
-    pub retry_after: Option<u64>,
-    /// `DPoP-Nonce` (RFC 9449 §8.1).
-    pub dpop_nonce: Option<String>,
-    /// `Date` in Unix seconds, to tell how far the clocks differ.
-    pub date: Option<u64>,
-    /// The body: whole for a success, else its beginning. Holds secrets.
-    pub body: Bytes,
 }
 
 /// What a browser would be shown.
@@ -147,7 +134,10 @@ impl OauthHttp {
         if let Some(proof) = dpop {
             headers.insert(DPOP, secret_value(proof)?);
         }
-        self.post(url, headers, wiped(form.body()), policy).await
+        let mut secrets = form.secrets();
+        secrets.extend(dpop.map(Secret::from));
+        let answer = self.post(url, headers, wiped(form.body()), policy).await?;
+        Ok(answer.without(&secrets))
     }
 
     /// Posts a JSON document (RFC 7591 §3.1): registrations. `bearer` is an initial access token.
@@ -168,8 +158,15 @@ impl OauthHttp {
             let value = Secret::from(format!("Bearer {}", token.reveal()));
             headers.insert(header::AUTHORIZATION, secret_value(value.reveal())?);
         }
+        let statement = body.get("software_statement").and_then(Value::as_str);
+        let secrets: Vec<Secret> = bearer
+            .cloned()
+            .into_iter()
+            .chain(statement.map(Secret::from))
+            .collect();
         let body = wiped(Secret::from(body.to_string()));
-        self.post(url, headers, body, policy).await
+        let answer = self.post(url, headers, body, policy).await?;
+        Ok(answer.without(&secrets))
     }
 
     /// Looks at an address that a browser would open, without following it anywhere: status,
@@ -194,6 +191,14 @@ impl OauthHttp {
         };
         let looked = tokio::time::timeout(limits::METADATA_REQUEST, looking).await;
         looked.ok().flatten()
+    }
+
+    /// A server's words without the values of the user's headers; `None`: they hold none.
+    #[must_use]
+    pub fn without_user_values(&self, text: &str) -> Option<String> {
+        let headers = self.headers.borrow();
+        let masked = headers.as_ref()?.hide_values(text.as_bytes())?;
+        Some(String::from_utf8_lossy(&masked).into_owned())
     }
 
     async fn metadata_within_origin(
@@ -302,9 +307,9 @@ impl OauthHttp {
                 kind: TroubleKind::Encoding,
                 sent: true,
                 text: format!(
-                    "{} compressed its answer with \"{}\", which was not offered; tell its operator",
+                    "{} compressed its answer{}, which was not offered; tell its operator",
                     text::origin(url),
-                    sanitize(&String::from_utf8_lossy(encoding.as_bytes()), 40)
+                    coding(encoding)
                 ),
             })),
         }
@@ -382,42 +387,6 @@ impl fmt::Debug for OauthHttp {
     }
 }
 
-impl Answer {
-    fn new(status: u16, head: &HeaderMap, body: Bytes) -> Self {
-        let field = |name: HeaderName| head.get(name)?.to_str().ok().map(str::trim);
-        let time = |text: &str| httpdate::parse_http_date(text).ok();
-        let date = field(header::DATE).and_then(time);
-        let retry_after = field(header::RETRY_AFTER).and_then(|wait| {
-            let until = || Some(time(wait)?.duration_since(date?).unwrap_or_default());
-            wait.parse().ok().or_else(|| Some(until()?.as_secs()))
-        });
-        Self {
-            status,
-            content_type: field(header::CONTENT_TYPE).map(str::to_owned),
-            retry_after,
-            dpop_nonce: field(DPOP_NONCE)
-                .filter(|nonce| is_nonce(nonce))
-                .map(str::to_owned),
-            date: date
-                .and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok())
-                .map(|since| since.as_secs()),
-            body,
-        }
-    }
-}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer")
-            .field("status", &self.status)
-            .field("content_type", &self.content_type)
-            .field("retry_after", &self.retry_after)
-            .field("date", &self.date)
-            .field("body", &format_args!("[{} bytes]", self.body.len()))
-            .finish_non_exhaustive()
-    }
-}
-
 impl From<Unanswered> for TokenError {
     fn from(unanswered: Unanswered) -> Self {
         Self {
@@ -435,6 +404,14 @@ impl From<Failure> for Unanswered {
             failure,
         }
     }
+}
+
+/// ` with "br"`, or nothing if the field holds what cannot be the name of a coding.
+fn coding(encoding: &HeaderValue) -> String {
+    let name = encoding.to_str().ok().filter(|name| {
+        name.len() <= CODING && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    });
+    name.map_or_else(String::new, |name| format!(" with \"{name}\""))
 }
 
 /// Where a redirect of metadata leads: to the same origin, a few times.
@@ -538,12 +515,6 @@ fn too_slow(url: &Url, limit: Duration) -> String {
 
 fn shown(url: &Url) -> String {
     sanitize(&text::public_url(url), EXCERPT_CHARS)
-}
-
-/// Whether this is a nonce (RFC 9449 §8.1: `1*NQCHAR`) of a sane length.
-fn is_nonce(text: &str) -> bool {
-    let is_nqchar = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    !text.is_empty() && text.len() <= limits::NONCE && text.bytes().all(is_nqchar)
 }
 
 /// A field value that no log shows.

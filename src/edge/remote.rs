@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::Response;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -19,7 +19,8 @@ use super::http::client::HttpClient;
 use super::http::tracked::Tracked;
 use super::http::trouble;
 use crate::proto::cookies::Jar;
-use crate::proto::headers::UserHeaders;
+use crate::proto::headers::{SESSION_ID, UserHeaders};
+use crate::proto::secret::{Secret, mask_quoted};
 use crate::proto::sse::{Decoder, Event};
 use crate::proto::{
     Body, Ending, Head, Input, Request, Ticket, Trouble, TroubleKind, Verb, classify, limits,
@@ -189,14 +190,14 @@ impl Exchange {
         }
         match self.answer(&request).await {
             Err(trouble) => self.report(Input::Failed(self.ticket, trouble)).await,
-            Ok((head, response)) if head.is_success() && classify::is_event_stream(&head) => {
+            Ok((head, response, _)) if head.is_success() && classify::is_event_stream(&head) => {
                 let url = Arc::clone(&head.url);
                 self.report(Input::Streaming(self.ticket, head)).await;
                 let ending = self.stream(response, &url).await;
                 self.report(Input::Ended(self.ticket, ending)).await;
             }
-            Ok((head, response)) => {
-                let body = self.body(response, &head).await;
+            Ok((head, response, carried)) => {
+                let body = self.body(response, &head, &carried).await;
                 self.report(Input::Answer(self.ticket, head, body)).await;
             }
         }
@@ -217,14 +218,15 @@ impl Exchange {
         }
     }
 
-    /// Sends the request, follows redirects, and returns the head of the answer.
-    async fn answer(&self, request: &Request) -> Result<(Head, Response), Trouble> {
+    /// Sends the request, follows redirects, and returns the head of the answer, with the secrets
+    /// that the last request carried.
+    async fn answer(&self, request: &Request) -> Result<(Head, Response, Carried), Trouble> {
         let mut url = Arc::clone(&request.url);
         let mut permanent = true;
         let mut hops = 0;
         let mut again = true;
         loop {
-            let (response, credentials) = self.send(request, &url).await?;
+            let (response, credentials, carried) = self.send(request, &url).await?;
             let status = response.status().as_u16();
             if let Some(trouble) = trouble::oversized_head(response.headers(), &url) {
                 return Err(trouble);
@@ -250,7 +252,9 @@ impl Exchange {
             }
             let encoded = response.headers().get(header::CONTENT_ENCODING);
             if let Some(encoding) = encoded.filter(|encoding| *encoding != "identity") {
-                let encoding = String::from_utf8_lossy(encoding.as_bytes());
+                let encoding = Bytes::copy_from_slice(encoding.as_bytes());
+                let encoding = self.hide_secrets(encoding, &carried);
+                let encoding = String::from_utf8_lossy(&encoding);
                 let text = format!(
                     "{} compressed its answer with \"{}\", which was not offered",
                     text::origin(&url),
@@ -276,19 +280,25 @@ impl Exchange {
                 hops += 1;
                 continue;
             }
+            let mut headers = response.headers().clone();
+            self.hide_in_challenges(&mut headers, &carried);
             let head = Head {
                 status,
-                headers: response.headers().clone(),
+                headers,
                 url,
                 moved_permanently: hops > 0 && permanent,
                 credentials,
             };
-            return Ok((head, response));
+            return Ok((head, response, carried));
         }
     }
 
-    /// Sends the request once; also says which credentials it carried.
-    async fn send(&self, request: &Request, url: &Arc<Url>) -> Result<(Response, u64), Trouble> {
+    /// Sends the request once; also says which credentials and secrets it carried.
+    async fn send(
+        &self,
+        request: &Request,
+        url: &Arc<Url>,
+    ) -> Result<(Response, u64, Carried), Trouble> {
         let client = self.shared.http.for_url(url).await?;
         let verb = match request.verb {
             Verb::Post => reqwest::Method::POST,
@@ -297,6 +307,7 @@ impl Exchange {
         };
         let mut outgoing = reqwest::Request::new(verb, Url::clone(url));
         let (headers, credentials) = self.headers(request, url).await;
+        let carried = Carried::of(&headers);
         *outgoing.headers_mut() = headers;
         if !request.body.is_empty() {
             let body = Tracked::new(request.body.clone(), self.sent.clone());
@@ -321,7 +332,7 @@ impl Exchange {
             let proxy = self.shared.http.proxy_for(url);
             trouble::explain(&error, url, proxy.as_deref(), *self.sent.borrow())
         })?;
-        Ok((response, credentials))
+        Ok((response, credentials, carried))
     }
 
     /// The bridge's own headers, and for the user's server the user's, its cookies and
@@ -399,7 +410,7 @@ impl Exchange {
     }
 
     /// Reads a body that is not an event stream.
-    async fn body(&self, mut response: Response, head: &Head) -> Body {
+    async fn body(&self, mut response: Response, head: &Head, carried: &Carried) -> Body {
         let settings = &self.shared.settings;
         let (limit, silence, time) = if head.is_success() {
             let silence = settings.body_timeout.unwrap_or(BODY_SILENCE);
@@ -422,22 +433,40 @@ impl Exchange {
         let bytes = if is_result {
             bytes
         } else {
-            self.hide_secrets(bytes)
+            self.hide_secrets(bytes, carried)
         };
         Body { bytes, cut }
     }
 
     /// What is not a result may end up in an error text or the log, and servers quote requests.
-    fn hide_secrets(&self, bytes: Bytes) -> Bytes {
+    fn hide_secrets(&self, bytes: Bytes, carried: &Carried) -> Bytes {
         let headers = self.shared.headers.borrow();
         let bytes = headers
             .as_ref()
             .and_then(|headers| headers.hide_values(&bytes))
             .unwrap_or(bytes);
+        self.hide_credentials(&bytes, carried).unwrap_or(bytes)
+    }
+
+    /// The user's own values stay: addresses in a challenge may hold them.
+    fn hide_in_challenges(&self, headers: &mut HeaderMap, carried: &Carried) {
+        let header::Entry::Occupied(mut fields) = headers.entry(header::WWW_AUTHENTICATE) else {
+            return;
+        };
+        for field in fields.iter_mut() {
+            let hidden = self.hide_credentials(field.as_bytes(), carried);
+            if let Some(Ok(hidden)) = hidden.map(HeaderValue::from_maybe_shared) {
+                *field = hidden;
+            }
+        }
+    }
+
+    /// The credentials of this request and the present ones, which may be others by now.
+    fn hide_credentials(&self, text: &[u8], carried: &Carried) -> Option<Bytes> {
+        let own = carried.hide(text);
         let source = self.shared.credentials.as_ref();
-        source
-            .and_then(|source| source.hide(&bytes))
-            .unwrap_or(bytes)
+        let present = source.and_then(|source| source.hide(own.as_deref().unwrap_or(text)));
+        present.or(own)
     }
 
     /// Appends pieces until the end, or says why it stopped before.
@@ -484,6 +513,31 @@ impl Exchange {
     fn cut(&self, error: &reqwest::Error, url: &Url) -> Ending {
         let proxy = self.shared.http.proxy_for(url);
         Ending::Cut(trouble::explain(error, url, proxy.as_deref(), true).text)
+    }
+}
+
+/// The secrets of the bridge's own that one request carried: credentials, session, cookies.
+#[derive(Default)]
+struct Carried(Vec<Secret>);
+
+impl Carried {
+    fn of(headers: &HeaderMap) -> Self {
+        let field = |name: HeaderName| headers.get(name)?.to_str().ok();
+        let mut secrets = Vec::new();
+        if let Some(authorization) = field(header::AUTHORIZATION) {
+            let credentials = authorization.split_once(' ');
+            secrets.push(credentials.map_or(authorization, |(_, credentials)| credentials));
+        }
+        for cookie in field(header::COOKIE).unwrap_or_default().split("; ") {
+            secrets.extend(cookie.split_once('=').map(|(_, value)| value));
+        }
+        secrets.extend(field(HeaderName::from_static("dpop")));
+        secrets.extend(field(SESSION_ID));
+        Self(secrets.into_iter().map(Secret::from).collect())
+    }
+
+    fn hide(&self, text: &[u8]) -> Option<Bytes> {
+        mask_quoted(text, self.0.iter().map(Secret::reveal))
     }
 }
 
@@ -542,6 +596,25 @@ fn now() -> std::time::SystemTime {
 mod tests {
     use super::*;
     use crate::edge::http::settings::NetworkSettings;
+
+    #[test]
+    fn f22_what_a_request_carried_is_masked_where_it_is_quoted() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer canary-token"),
+            ("cookie", "first=canary-cookie; second=canary=other"),
+            ("dpop", "canary.proof.jwt"),
+            ("mcp-session-id", "canary/session"),
+            ("accept", "application/json"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let text = br"canary-token canary-cookie canary=other canary.proof.jwt canary\/session application/json";
+        assert_eq!(
+            Carried::of(&headers).hide(text).unwrap(),
+            &b"[hidden] [hidden] [hidden] [hidden] [hidden] application/json"[..]
+        );
+    }
 
     #[tokio::test]
     async fn f24_a_crashed_exchange_is_reported_for_its_ticket() {

@@ -90,6 +90,9 @@ pub const SHUTDOWN: Duration = Duration::from_millis(1200);
 /// stricter limits of its own.
 pub const AUTHORIZATIONS: u32 = 8;
 
+/// Operations that are remembered to have passed after a refusal, until the next one.
+pub const PASSED: usize = 64;
+
 /// Largest result of `initialize` that is kept for the next start, in bytes.
 pub const KEPT_INITIALIZE: usize = 256 << 10;
 

@@ -112,6 +112,8 @@ pub struct Refused {
     pub challenge: Challenge,
     /// What was refused, such as `tools/call NAME`; counts step-ups.
     pub operation: String,
+    /// Operations that the server no longer refuses since the refusal before this one.
+    pub succeeded: Vec<String>,
 }
 
 /// What a person has to do before the bridge can go on.

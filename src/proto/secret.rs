@@ -3,11 +3,13 @@
 //! In: hiding it from debug output, wiping it from memory, masking it in texts. Out: who may see
 //! it.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::fmt;
 
 use bytes::Bytes;
 use memchr::memmem;
-
+use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 /// Text that must not be printed: its debug form hides it, and its memory is wiped when it is
@@ -55,8 +57,12 @@ const HIDDEN: &[u8] = b"[hidden]";
 /// A copy of the text with all secrets masked. `None` if it holds none of them.
 #[must_use]
 pub fn mask<'a>(text: &[u8], secrets: impl Iterator<Item = &'a [u8]>) -> Option<Bytes> {
+    let long_enough = |secret: &&[u8]| secret.len() >= MASKED_BYTES;
+    let mut secrets: Vec<&[u8]> = secrets.filter(long_enough).collect();
+    // Of a secret that begins with another one nothing may be left over.
+    secrets.sort_by_key(|secret| Reverse(secret.len()));
     let mut hidden: Option<Vec<u8>> = None;
-    for secret in secrets.filter(|secret| secret.len() >= MASKED_BYTES) {
+    for secret in secrets {
         let current = hidden.as_deref().unwrap_or(text);
         let finder = memmem::Finder::new(secret);
         if finder.find(current).is_none() {
@@ -76,6 +82,34 @@ pub fn mask<'a>(text: &[u8], secrets: impl Iterator<Item = &'a [u8]>) -> Option<
     hidden.map(Bytes::from)
 }
 
+/// As [`mask`], in every spelling in which a peer may quote what it was sent: as it is,
+/// form-encoded (once, and once more within a form), percent-encoded, and escaped in JSON.
+#[must_use]
+pub fn mask_quoted<'a>(text: &[u8], secrets: impl Iterator<Item = &'a str>) -> Option<Bytes> {
+    let spelled: Vec<Cow<'a, str>> = secrets.flat_map(spellings).collect();
+    mask(text, spelled.iter().map(|secret| secret.as_bytes()))
+}
+
+fn spellings(secret: &str) -> Vec<Cow<'_, str>> {
+    let mut all = vec![Cow::Borrowed(secret)];
+    if secret.len() >= MASKED_BYTES {
+        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let twice: String = form_urlencoded::byte_serialize(form.as_bytes()).collect();
+        let json = serde_json::Value::from(secret).to_string();
+        let json = json.trim_matches('"').to_owned();
+        all.extend([
+            Cow::from(form.replace('+', "%20")),
+            Cow::from(json.replace('/', r"\/")),
+            Cow::from(json),
+            Cow::from(twice),
+            Cow::from(form),
+        ]);
+        all.sort();
+        all.dedup();
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +119,32 @@ mod tests {
         let secret = Secret::from("canary");
         assert_eq!(format!("{secret:?}"), "[hidden]");
         assert_eq!(secret.reveal(), "canary");
+    }
+
+    #[test]
+    fn f22_quotes_are_masked_in_every_spelling() {
+        let secret = "a/b c\"d+canary";
+        let masked = |text: &str| {
+            let masked = mask_quoted(text.as_bytes(), [secret].into_iter());
+            String::from_utf8(masked.unwrap_or_default().to_vec()).unwrap()
+        };
+        for quoted in [
+            secret,
+            "a%2Fb+c%22d%2Bcanary",
+            "a%2Fb%20c%22d%2Bcanary",
+            "a%252Fb%2Bc%2522d%252Bcanary",
+            r#"a/b c\"d+canary"#,
+            r#"a\/b c\"d+canary"#,
+        ] {
+            assert_eq!(masked(&format!("<{quoted}>")), "<[hidden]>");
+        }
+        assert_eq!(mask_quoted(b"nothing", [secret].into_iter()), None);
+    }
+
+    #[test]
+    fn f22_nothing_is_left_of_a_secret_that_begins_with_another() {
+        let secrets: [&[u8]; 2] = [b"canary-1", b"canary-1-and-more"];
+        let masked = mask(b"canary-1-and-more canary-1", secrets.into_iter()).unwrap();
+        assert_eq!(masked, &b"[hidden] [hidden]"[..]);
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Attempt {
 /// How far it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
+    /// It is this process that the person comes back to.
+    has_turn: bool,
     /// The person was told, and has the turn.
     prompt: Option<Prompt>,
     outcome: Option<Result<(), Failure>>,
@@ -42,10 +44,10 @@ pub(super) struct Pasted {
 }
 
 impl Attempt {
-    /// Whether a person has the turn.
+    /// Whether a person has the turn and comes back to this process.
     pub(super) fn is_with_person(&self) -> bool {
         let progress = self.progress.borrow();
-        progress.prompt.is_some() && progress.outcome.is_none()
+        progress.has_turn && progress.prompt.is_some() && progress.outcome.is_none()
     }
 
     fn is_over(&self) -> bool {
@@ -85,6 +87,14 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// No other process signs in; what one that has ended asked for is over.
+    fn take_turn(&self) {
+        self.progress.send_modify(|progress| {
+            progress.has_turn = true;
+            progress.prompt = None;
+        });
+    }
+
     /// The person has the turn.
     pub(super) fn show(&self, prompt: Prompt) {
         self.progress
@@ -219,6 +229,7 @@ impl SignIn {
         let Some(_lock) = self.wait_for_turn(&task, desk).await? else {
             return Ok(());
         };
+        desk.take_turn();
         if task.proof {
             self.ensure_proof_key()?;
         }
@@ -232,21 +243,25 @@ impl SignIn {
         outcome
     }
 
-    /// Counts one more window, unless there were too many.
-    pub(super) fn brake(&self) -> Result<(), Failure> {
+    /// Counts one more window. `false`: there were too many of late, nobody finished with them, and
+    /// only the link is shown.
+    pub(super) fn may_open_window(&self) -> Result<bool, Failure> {
         let brake = self.entry.state().brake;
-        if !self.by_hand && !brake.allows(now()) {
-            let text = format!(
-                "{} sign-ins for {} began within {} min without lasting success, so no other one \
-                 is begun now; try by hand: mcp-bridge login URL",
-                brake.opened.len(),
-                self.server(),
-                limits::BRAKE_WINDOW.as_secs() / 60
-            );
-            return Err(Failure::new(Kind::AuthLoop, Executed::No, text));
+        if self.by_hand || brake.allows(now()) {
+            self.keep(|state| state.brake.open(now()));
+            return Ok(true);
         }
-        self.keep(|state| state.brake.open(now()));
-        Ok(())
+        if self.wallet().tokens().is_none() {
+            return Ok(false);
+        }
+        let text = format!(
+            "{} sign-ins for {} within {} min brought nothing that it accepts, so no other one is \
+             begun now; try by hand: mcp-bridge login URL",
+            brake.opened.len(),
+            self.server(),
+            limits::BRAKE_WINDOW.as_secs() / 60
+        );
+        Err(Failure::new(Kind::AuthLoop, Executed::No, text))
     }
 
     /// Adds what is known of this authorization server to a failure.

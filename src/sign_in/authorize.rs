@@ -75,7 +75,7 @@ impl SignIn {
         let challenge = &refused.challenge;
         {
             let mut wallet = self.wallet();
-            if wallet.tokens().is_some() && wallet.serial() > refused.credentials {
+            if wallet.has_newer_than(refused.credentials) {
                 return Ok(());
             }
             self.entry.check()?;
@@ -137,6 +137,9 @@ impl SignIn {
         found: &Arc<Discovered>,
     ) -> Result<(), Failure> {
         let challenge = &refused.challenge;
+        for operation in &refused.succeeded {
+            lock(&self.step_ups).succeeded(operation);
+        }
         let state = self.entry.state();
         let granted = {
             let wallet = self.wallet();

@@ -3,7 +3,7 @@
 //! In: the steps from the authorization request to the tokens, and what is said on the way. Out:
 //! where the browser comes back to (`redirect`), judging what it brings (`proto::auth::callback`).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 use url::Url;
@@ -17,14 +17,18 @@ use super::{SignIn, lock};
 use crate::edge::browser::Launch;
 use crate::edge::callback::page::Page;
 use crate::edge::callback::{Browser, Listener};
+use crate::edge::store::Lock;
 use crate::edge::{keys, log};
 use crate::proto::auth::authorize::{self, Pending};
 use crate::proto::auth::callback::{self, Outcome, Retry};
-use crate::proto::auth::client::Provenance as ClientProvenance;
+use crate::proto::auth::client::{self, Provenance as ClientProvenance};
 use crate::proto::auth::{grant, limits, preflight, quirks};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;
 use crate::proto::{Level, Prompt, text};
+
+/// How long new tokens wait for a process that renews old ones.
+const SAVING: Duration = Duration::from_secs(2);
 
 impl SignIn {
     pub(super) async fn sign_in_with_browser(
@@ -77,9 +81,9 @@ impl SignIn {
             };
             log::keep_out(&pending.state);
             let url = authorize::url(&self.settings, &pending, &pkce.challenge)?;
-            self.brake()?;
+            let may_open = self.may_open_window()?;
             let port = listener.as_ref().map(Listener::port);
-            let launching = self.invite(&url, port, desk);
+            let launching = self.invite(&url, port, may_open, desk);
             let life = limits::STATE.max(self.settings.timeout);
             let back = self.wait_for_browser(&mut listener, &pending, desk, launching);
             let Ok((outcome, browser)) = tokio::time::timeout(life, back).await else {
@@ -122,11 +126,15 @@ impl SignIn {
             .await;
         let mut tokens = asked.map_err(|refused| {
             let unknown = refused.error.code.as_deref() == Some("invalid_client");
-            if unknown && pending.client.provenance == ClientProvenance::Registered {
+            let provenance = pending.client.provenance;
+            if unknown && provenance == ClientProvenance::Registered {
                 // The next attempt registers anew.
                 if let Err(failure) = self.entry.drop_client() {
                     log::say(Level::Debug, &failure.text);
                 }
+            }
+            if unknown && provenance != ClientProvenance::Given {
+                return client::rejected(&pending.client, &pending.server, &refused.error);
             }
             refused.failure()
         })?;
@@ -145,7 +153,10 @@ impl SignIn {
             requested_scope: pending.scope.as_deref(),
             origin: Origin::SignedIn,
         };
+        // Nobody must throw away as dead what is being written; but not at the price of losing it.
+        let lock = self.entry.lock(Lock::Renewal, SAVING).await;
         self.keep_tokens(tokens, &provenance);
+        drop(lock);
         log::say(Level::Info, &format!("Signed in to {}", self.server()));
         if kept_without_refresh {
             let hint = quirks::of(&pending.server.issuer).hint.unwrap_or(
@@ -254,7 +265,13 @@ impl SignIn {
     }
 
     /// Opens the browser, and says in words what to do in any case.
-    fn invite(&self, url: &Url, port: Option<u16>, desk: &Desk) -> Option<JoinHandle<Launch>> {
+    fn invite(
+        &self,
+        url: &Url,
+        port: Option<u16>,
+        may_open: bool,
+        desk: &Desk,
+    ) -> Option<JoinHandle<Launch>> {
         let (server, page) = (self.server(), text::origin(url));
         log::say(
             Level::Error,
@@ -265,7 +282,7 @@ impl SignIn {
         desk.show(Prompt {
             url: url.to_string(),
             instruction: None,
-            opened: !self.settings.no_browser,
+            opened: may_open && !self.settings.no_browser,
         });
         if port.is_none() {
             log::say(
@@ -276,6 +293,10 @@ impl SignIn {
         }
         if self.settings.no_browser {
             self.say_by_hand("--no-browser", port);
+            return None;
+        }
+        if !may_open {
+            self.say_by_hand("enough windows were opened of late", port);
             return None;
         }
         let (launcher, url) = (self.launcher.clone(), url.clone());
@@ -305,8 +326,14 @@ impl SignIn {
     /// Ways to sign in on a machine that is somewhere else.
     fn say_ways(&self, port: Option<u16>) {
         if let Some(port) = port {
+            let paste = if self.by_hand {
+                "paste here the address that the browser ends at"
+            } else {
+                "run \"mcp-bridge login URL\" here and paste the address that the browser ends at"
+            };
             let text = format!(
-                "if your browser runs on another machine: forward the port first (ssh -L {port}:localhost:{port} HOST), or run \"mcp-bridge login URL\" here and paste the address that the browser ends at"
+                "if your browser runs on another machine: forward the port first (ssh -L \
+                 {port}:localhost:{port} HOST), or {paste}"
             );
             log::say(Level::Info, &text);
         }

@@ -34,7 +34,7 @@ impl SignIn {
         let resource = resource.map(|resource| resource.resource.as_str());
         let resource = authorize::resource(&self.settings, resource);
         let resource = resource.as_deref();
-        self.brake()?;
+        self.may_open_window()?;
         let form = identified(
             server,
             Some(&client),

@@ -63,10 +63,17 @@ impl SignIn {
             } else {
                 "the token endpoint gave a token bound to a key (DPoP) that nobody has"
             };
-            let mut error = TokenError::unreachable(text);
-            error.status = answer.status;
-            error.code = Some("dpop_unsupported".to_owned());
-            return Err(error.into());
+            let kind = if proof {
+                Kind::DpopRejected
+            } else {
+                Kind::DpopUnsupported
+            };
+            let failure = Failure::new(kind, Executed::No, text).with_status(answer.status);
+            return Err(Box::new(Refused {
+                sent: true,
+                error: TokenError::unreachable(failure.text.clone()),
+                failure: Some(failure),
+            }));
         }
         Ok(tokens)
     }

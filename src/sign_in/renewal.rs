@@ -47,8 +47,8 @@ impl SignIn {
         // A task that crashed has renewed nothing, which shows by itself.
         if is_expired {
             let _ = renewal.await;
-        } else {
-            let _ = tokio::time::timeout(PATIENCE, renewal).await;
+        } else if tokio::time::timeout(PATIENCE, renewal).await.is_err() {
+            self.wallet().rest_until(now() + REST_MS);
         }
     }
 
@@ -115,7 +115,7 @@ impl SignIn {
             return Ok(false);
         };
         let _one_at_a_time = self.renewing.lock().await;
-        if self.wallet().serial() > refused.credentials {
+        if self.wallet().has_newer_than(refused.credentials) {
             return Ok(true);
         }
         let access = self.wallet().tokens().map(|tokens| tokens.access.clone());
@@ -130,7 +130,7 @@ impl SignIn {
         refused: u64,
     ) -> Result<bool, Failure> {
         let _one_at_a_time = self.renewing.lock().await;
-        if self.wallet().serial() > refused {
+        if self.wallet().has_newer_than(refused) {
             return Ok(true);
         }
         let refused = {
@@ -190,14 +190,18 @@ impl SignIn {
         if tokens.refresh.is_none() {
             return Ok(false);
         }
-        self.renew(server, resource, &tokens).await.map(|()| true)
+        let is_early = refused.is_none() && !tokens.is_expired(now());
+        let renewal = self.renew(server, resource, &tokens, is_early);
+        renewal.await.map(|()| true)
     }
 
+    /// `is_early`: the old token still works, so that nobody is to wait for a server in trouble.
     async fn renew(
         &self,
         server: &ServerMetadata,
         resource: Option<String>,
         tokens: &Tokens,
+        is_early: bool,
     ) -> Result<(), Failure> {
         let Some(refresh) = &tokens.refresh else {
             return Ok(());
@@ -233,6 +237,9 @@ impl SignIn {
                 }
                 Err(refused) => refused,
             };
+            if refused.error.status != 0 && self.entry.state().refresh_in_doubt.is_some() {
+                self.keep(|state| state.refresh_in_doubt = None);
+            }
             if let Some(failure) = refused.failure.clone().filter(|_| !may_pass(&refused)) {
                 return Err(failure);
             }
@@ -242,6 +249,11 @@ impl SignIn {
                 Refusal::Temporary => {
                     tries += 1;
                     match refused.error.pause(tries) {
+                        Some(pause) if is_early => {
+                            let pause = u64::try_from(pause.as_millis()).unwrap_or(REST_MS);
+                            self.wallet().rest_until(now().saturating_add(pause));
+                            return Err(unavailable(server, &refused.error));
+                        }
                         Some(pause) => tokio::time::sleep(pause).await,
                         None => return Err(unavailable(server, &refused.error)),
                     }

@@ -73,8 +73,12 @@ impl Wallet {
 
     /// Reads the store. `true`: there is another access token than before.
     pub(super) fn reload(&mut self, entry: &Entry) -> bool {
-        self.stamp = entry.tokens_stamp();
+        let before = std::mem::replace(&mut self.stamp, entry.tokens_stamp());
         let Some(tokens) = entry.tokens().filter(Tokens::is_sane) else {
+            if before.is_some() && self.stamp.is_none() {
+                // Another process signed out, or learned that they are dead.
+                self.tokens = None;
+            }
             return false;
         };
         if tokens.token_type == TokenType::Dpop && self.proof_key.is_none() {
@@ -107,6 +111,7 @@ impl Wallet {
         self.origin = origin;
         self.since = now();
         self.accepted = false;
+        self.rest_until = 0;
     }
 
     /// Uses these, which were just written to the store.
@@ -123,6 +128,11 @@ impl Wallet {
     /// Which tokens are in use; 0: there were never any.
     pub(super) fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// Whether there are tokens that came after these.
+    pub(super) fn has_newer_than(&self, serial: u64) -> bool {
+        self.tokens.is_some() && self.serial > serial
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {
@@ -145,17 +155,20 @@ impl Wallet {
         serial == self.serial && !std::mem::replace(&mut self.accepted, true)
     }
 
-    /// Whether the present tokens are new and were never accepted: other new ones will fare no
-    /// better.
+    /// Whether the present tokens are new, were never accepted and did not just expire: other new
+    /// ones will fare no better.
     pub(super) fn is_fresh_in_vain(&self) -> bool {
+        let now = now();
+        let tokens = self.tokens.as_ref();
         !self.accepted
             && self.origin != Origin::Stored
-            && now().saturating_sub(self.since) < FRESH_MS
+            && now.saturating_sub(self.since) < FRESH_MS
+            && tokens.is_none_or(|tokens| !tokens.is_expired(now))
     }
 
     /// No renewal before expiry until then.
     pub(super) fn rest_until(&mut self, until: u64) {
-        self.rest_until = until;
+        self.rest_until = self.rest_until.max(until);
     }
 
     pub(super) fn is_resting(&self, now: u64) -> bool {

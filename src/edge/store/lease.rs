@@ -67,6 +67,15 @@ struct Holder {
 }
 
 impl Holder {
+    /// This process, now.
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            pid: std::process::id(),
+            nonce: nonce()?,
+            at: super::now(),
+        })
+    }
+
     fn text(&self) -> Vec<u8> {
         // Cannot fail: numbers and a string.
         serde_json::to_vec_pretty(self).unwrap_or_default()
@@ -110,15 +119,17 @@ pub(super) fn take(path: &Path, terms: Terms) -> Result<Attempt<Taken>, Trouble>
 
 /// Takes the lease if there is none.
 fn create(path: &Path, terms: Terms) -> Result<Option<Taken>, Trouble> {
-    let holder = Holder {
-        pid: std::process::id(),
-        nonce: nonce()?,
-        at: super::now(),
-    };
+    let holder = place(path)?;
+    Ok(holder.map(|holder| Taken::new(path, holder, terms)))
+}
+
+/// Puts this process's name into a file, if there is none.
+fn place(path: &Path) -> Result<Option<Holder>, Trouble> {
+    let holder = Holder::new()?;
     // First, so that no other part of this process believes it dead.
     held().insert(holder.nonce.clone());
     match replace::create(path, &holder.text()) {
-        Ok(()) => Ok(Some(Taken::new(path, holder, terms))),
+        Ok(()) => Ok(Some(holder)),
         Err(error) => {
             held().remove(&holder.nonce);
             if error.kind() == io::ErrorKind::AlreadyExists {
@@ -131,7 +142,10 @@ fn create(path: &Path, terms: Terms) -> Result<Option<Taken>, Trouble> {
 
 /// The right to break a dead lease. Two who break at the same time could remove the one that the
 /// first of them created.
-struct Breaking(PathBuf);
+struct Breaking {
+    path: PathBuf,
+    nonce: String,
+}
 
 impl Breaking {
     /// `None`: somebody else is at it.
@@ -139,28 +153,26 @@ impl Breaking {
         let mut name = path.as_os_str().to_owned();
         name.push(BREAKING);
         let guard = PathBuf::from(name);
-        match replace::create(&guard, b"") {
-            Ok(()) => Ok(Some(Self(guard))),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // It takes no time; one that is old belongs to a process that died over it.
-                if let Some(mark) =
-                    Mark::at(&guard).filter(|mark| !is_young(mark.written_at(), terms))
-                {
-                    let aside = replace::unused_name(path)?;
-                    if take_away(&guard, &aside, Some(mark))? {
-                        fs::remove_file(aside)?;
-                    }
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+        if let Some(Holder { nonce, .. }) = place(&guard)? {
+            return Ok(Some(Self { path: guard, nonce }));
         }
+        // It takes no time, unless its process died over it.
+        if let Some((seen, mark)) = look(&guard)?
+            && !is_alive(seen.as_ref(), mark, terms)
+        {
+            let aside = replace::unused_name(path)?;
+            if take_away(&guard, &aside, Some(mark))? {
+                fs::remove_file(aside)?;
+            }
+        }
+        Ok(None)
     }
 }
 
 impl Drop for Breaking {
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
+        drop(fs::remove_file(&self.path));
+        held().remove(&self.nonce);
     }
 }
 
@@ -446,6 +458,9 @@ mod tests {
         let file = fs::File::options().write(true).open(&guard).unwrap();
         file.set_modified(long_ago).unwrap();
         assert!(is_free(&path, SHARED));
+        plant(&path, 0, super::super::now());
+        plant(&guard, dead_process(), super::super::now());
+        assert!(is_free(&path, SHARED), "its process is dead");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

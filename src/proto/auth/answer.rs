@@ -84,6 +84,14 @@ pub(super) fn refused(members: &Members) -> Option<Refused> {
     })
 }
 
+/// Whether the answer brings what was asked for, which has to stay byte for byte as it is. Of any
+/// other one, only the words are of use.
+#[must_use]
+pub(crate) fn is_granted(status: u16, body: &[u8]) -> bool {
+    let members = || object(body).or_else(|| form(body));
+    is_success(status) && members().is_none_or(|members| refused(&members).is_none())
+}
+
 /// Takes a text out; `null` and the empty text count as absent.
 pub(super) fn text(members: &mut Members, name: &'static str) -> Result<Option<String>, Unusable> {
     match members.remove(name) {

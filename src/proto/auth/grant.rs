@@ -19,6 +19,19 @@ pub const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Grant type of JWT assertions (RFC 7523 §2.1).
 pub const JWT_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
+/// Fields whose values are secret.
+const SECRET_FIELDS: &[&str] = &[
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "client_secret",
+    "client_assertion",
+    "device_code",
+    "subject_token",
+    "assertion",
+    "token",
+];
+
 /// A form to be posted. Its debug form shows no values.
 #[derive(Clone, Default)]
 pub struct Form {
@@ -95,6 +108,28 @@ impl Form {
             body.append_pair(name, value.reveal());
         }
         Secret::from(body.finish())
+    }
+
+    /// Everything secret in it, so that an answer that quotes it can be masked.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let is_secret = |(name, _): &&(&'static str, Secret)| SECRET_FIELDS.contains(name);
+        let fields = self.fields.iter().filter(is_secret);
+        let mut secrets: Vec<Secret> = fields.map(|(_, value)| value.clone()).collect();
+        if let Some(authorization) = &self.authorization {
+            let packed = authorization.reveal();
+            let packed = packed.split_once(' ').map_or(packed, |(_, rest)| rest);
+            secrets.push(Secret::from(packed));
+            let pair = STANDARD.decode(packed).map(String::from_utf8);
+            if let Ok(Ok(pair)) = pair {
+                let pair = Secret::from(pair);
+                let (_, encoded) = pair.reveal().split_once(':').unwrap_or_default();
+                let field = Secret::from(format!("s={encoded}"));
+                let plain = form_urlencoded::parse(field.reveal().as_bytes()).next();
+                secrets.extend(plain.map(|(_, plain)| Secret::from(plain.into_owned())));
+            }
+        }
+        secrets
     }
 
     /// Value of a field, for tests and for the log's field names.
@@ -276,6 +311,47 @@ mod tests {
             "id%3A%C3%BC:a%3Ab%2Bc%25d+%C3%A9"
         );
         assert_eq!(body(&form), "");
+    }
+
+    #[test]
+    fn f22_a_form_knows_what_is_secret_in_it() {
+        let secret = |text: &str| Secret::from(text);
+        let basic = client(ClientAuth::Basic("a:b+c%d é".into()));
+        let post = client(ClientAuth::Post("posted".into()));
+        let key = client(ClientAuth::PrivateKeyJwt {
+            algorithm: None,
+            key: "pem".into(),
+            key_id: None,
+        });
+        let cases = [
+            (
+                code(&secret("c"), &secret("v"), "http://localhost:1/", None),
+                vec!["c", "v"],
+            ),
+            (
+                refresh(&secret("r"), Some("a"), None).by(&basic, None),
+                vec![
+                    "r",
+                    "aWQlM0ElQzMlQkM6YSUzQWIlMkJjJTI1ZCslQzMlQTk=",
+                    "a:b+c%d é",
+                ],
+            ),
+            (
+                client_credentials(Some("a"), None).by(&post, None),
+                vec!["posted"],
+            ),
+            (
+                device_code(&secret("d"), None).by(&key, Some(&secret("a.b.c"))),
+                vec!["d", "a.b.c"],
+            ),
+            (jwt_bearer(&secret("j"), None, None), vec!["j"]),
+            (revocation(&secret("t"), "access_token"), vec!["t"]),
+        ];
+        for (form, expected) in cases {
+            let found = form.secrets();
+            let found: Vec<&str> = found.iter().map(Secret::reveal).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

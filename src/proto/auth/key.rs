@@ -16,7 +16,7 @@ const FIRST_PORT: u16 = 3335;
 const PORTS: u16 = 45_816;
 
 /// What goes into the name of a sign-in. Texts are as typed unless said otherwise.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Parts<'a> {
     /// The URL argument.
     pub url: &'a str,

@@ -96,5 +96,7 @@ pub const USER_CODE: usize = 64;
 
 /// Largest file of the store that is read, in bytes.
 pub const STORED_FILE: u64 = 1 << 20;
+/// Longest wait for the system's keychain.
+pub const KEYCHAIN: Duration = Duration::from_secs(3);
 /// Unreadable files that are kept aside for one name.
 pub const CORRUPT_KEPT: usize = 3;

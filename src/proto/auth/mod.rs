@@ -12,7 +12,7 @@
 //! In: rules. Out: requests, files, browsers, clocks (`edge`), and their order (`sign_in`).
 
 pub mod address;
-mod answer;
+pub(crate) mod answer;
 pub mod authorize;
 pub mod brake;
 pub mod callback;

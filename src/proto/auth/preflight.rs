@@ -39,7 +39,7 @@ pub fn client_is_unknown(status: u16, location: Option<&str>, body: &[u8]) -> bo
             let body = body.get(..PAGE).unwrap_or(body);
             let code = serde_json::from_slice::<serde_json::Value>(body)
                 .ok()
-                .and_then(|value| value["error"].as_str().map(str::to_owned));
+                .and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
             match code {
                 Some(code) if blames(&code) => true,
                 _ => {

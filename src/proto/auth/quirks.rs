@@ -185,7 +185,7 @@ mod tests {
     const POOL: &str = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_x";
 
     #[test]
-    fn h01_h21_s256_is_known_to_work_at_entra_and_cognito() {
+    fn h01_h21_pkce_is_known_to_work_at_entra_and_cognito() {
         for issuer in [
             TENANT,
             "https://login.microsoftonline.us/8f4e/v2.0",

@@ -2,6 +2,7 @@
 //!
 //! In: values. Out: reading them (`crate::settings`).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,14 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::proto::secret::Secret;
+use crate::proto::text;
 
 /// What the user decided about signing in. `Debug` shows no secret.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct Settings {
     /// The server.
     pub server: Arc<Url>,
@@ -90,6 +96,17 @@ impl Settings {
     }
 }
 
+/// Where, how, and nothing that the user typed: a query, a parameter or a member may be secret.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("server", &text::origin(&self.server))
+            .field("key", &self.key)
+            .field("grant", &self.grant)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How tokens are got.
 #[derive(Clone, Debug)]
 pub enum Grant {
@@ -123,7 +140,7 @@ pub struct Enterprise {
 }
 
 /// Where a secret text comes from, each time it is needed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Source {
     /// It was given.
     Text(Secret),
@@ -131,6 +148,17 @@ pub enum Source {
     File(std::path::PathBuf),
     /// The first line that this program prints, run for each use without a shell.
     Command(Vec<String>),
+}
+
+/// The kind alone: a command line may hold a password.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text",
+            Self::File(_) => "File",
+            Self::Command(_) => "Command",
+        })
+    }
 }
 
 /// `--static-oauth-client-info`.
@@ -165,4 +193,29 @@ pub enum Resource {
     Fixed(String),
     /// `--disable-resource-parameter`.
     Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f21_the_debug_form_shows_nothing_that_was_typed() {
+        let server = Url::parse("https://me:canary@mcp.example/mcp?key=canary").unwrap();
+        let mut settings = Settings::stored(Arc::new(server), "0123");
+        settings.authorize_params = vec![("hint".to_owned(), "canary".to_owned())];
+        let metadata = serde_json::json!({"software_statement": "canary"});
+        settings.client_metadata = metadata.as_object().unwrap().clone();
+        settings.success_url = Url::parse("https://a.example/?key=canary").ok();
+        settings.resource = Resource::Fixed("https://mcp.example/?key=canary".to_owned());
+        for source in [
+            Source::Text("canary".into()),
+            Source::Command(vec!["print".to_owned(), "--password=canary".to_owned()]),
+        ] {
+            settings.grant = Grant::Workload(source);
+            let shown = format!("{settings:?}");
+            assert!(shown.contains("https://mcp.example"), "{shown}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
 }

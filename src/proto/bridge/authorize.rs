@@ -41,6 +41,8 @@ pub(super) struct Authorizing {
     prompt: Option<Prompt>,
     /// Refused requests, with their sizes in bytes.
     waiting: Vec<(Id, usize)>,
+    /// Operations that were refused at first and are not any more.
+    succeeded: Vec<String>,
 }
 
 impl Authorizing {
@@ -103,6 +105,7 @@ impl Bridge {
             credentials: head.credentials,
             challenge,
             operation: String::new(),
+            succeeded: Vec::new(),
         })
     }
 
@@ -115,8 +118,10 @@ impl Bridge {
         }
         self.authorizing.under_way = true;
         self.debug(|| format!("{operation} was refused: getting other credentials"));
+        let succeeded = std::mem::take(&mut self.authorizing.succeeded);
         self.out.push(Output::Authorize(Refused {
             operation: operation.to_owned(),
+            succeeded,
             ..refused
         }));
     }
@@ -154,6 +159,17 @@ impl Bridge {
             self.authorizing.waiting.push((id.clone(), size));
         }
         self.stand_in_for_all();
+    }
+
+    /// The server lets a request pass: if it was refused before, that counts from the beginning.
+    pub(super) fn call_passed(&mut self, id: &Id) {
+        let refused = self.ledger.get(id).filter(|entry| entry.authorizations > 0);
+        let Some(entry) = refused else { return };
+        let operation = operation(entry.message.method(), entry.message.params());
+        let succeeded = &mut self.authorizing.succeeded;
+        if succeeded.len() < limits::PASSED && !succeeded.contains(&operation) {
+            succeeded.push(operation);
+        }
     }
 
     /// The error for a refusal that nothing can be done about.
@@ -221,7 +237,7 @@ impl Bridge {
                 for id in waiting {
                     self.fail(&id, &failure);
                 }
-                self.initialized_authorized();
+                self.initialized_not_authorized();
                 self.tool_list_failed(&failure);
                 self.handshake_not_authorized(&failure);
             }

@@ -129,6 +129,9 @@ impl Bridge {
         if refused.is_some() || head.status == 401 {
             return self.call_refused(id, &exchange, refused, head, body);
         }
+        if head.status < 400 {
+            self.call_passed(id);
+        }
         let described = || classify::describe(head, body);
         let has_message = || {
             let content = classify::content(&body.bytes);

@@ -155,6 +155,8 @@ struct Link {
     generation: u32,
     /// A revision other than the client's that the server insisted on later.
     wanted_revision: Option<&'static str>,
+    /// `notifications/initialized` that was refused for want of credentials.
+    owed: Option<Owed>,
     listen: Listen,
     recoveries: Recoveries,
 }
@@ -187,6 +189,14 @@ enum Barrier {
     },
     /// Requests that restore what a lost session knew: method and parameters of those to come.
     Restoring(VecDeque<(&'static str, String)>),
+}
+
+#[derive(Debug)]
+struct Owed {
+    note: Message,
+    reopened: bool,
+    /// The session it belongs to.
+    generation: u32,
 }
 
 type TimerKey = (Instant, u64);
@@ -271,6 +281,7 @@ impl Bridge {
                 version: None,
                 generation: 0,
                 wanted_revision: None,
+                owed: None,
                 listen: Listen::default(),
                 recoveries: Recoveries::default(),
             },
@@ -368,7 +379,11 @@ impl Bridge {
             Purpose::Listen => self.on_listen_open(ticket),
             Purpose::Sse => self.on_sse_streams(ticket, head),
             Purpose::Initialize => self.on_initialize_streams(ticket, head),
-            Purpose::Call(_) | Purpose::Own(_) | Purpose::Drain => {}
+            Purpose::Call(ref id) => {
+                let id = id.clone();
+                self.call_passed(&id);
+            }
+            Purpose::Own(_) | Purpose::Drain => {}
         }
     }
 

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 
 use super::handshake::Why;
-use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer, outbox};
+use super::{Barrier, Bridge, Exchange, Owed, Own, Phase, Purpose, Timer, outbox};
 use crate::proto::classify;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
@@ -241,12 +241,37 @@ impl Bridge {
         }
     }
 
-    /// There are other credentials, or none to be had: a refused one is sent again.
+    /// There are other credentials: a refused one is sent again, before anything else.
     pub(super) fn initialized_authorized(&mut self) {
         if let Phase::Barrier(Barrier::Initialized { refused, .. }) = &mut self.link.phase
             && std::mem::take(refused)
         {
-            self.try_initialized();
+            return self.try_initialized();
+        }
+        if let Some(owed) = self.link.owed.take()
+            && owed.generation == self.link.generation
+            && matches!(self.link.phase, Phase::Open)
+        {
+            self.post_initialized(&owed.note, owed.reopened);
+        }
+    }
+
+    /// There are none: it is owed until there are, and what needs no credentials goes on.
+    pub(super) fn initialized_not_authorized(&mut self) {
+        let generation = self.link.generation;
+        if let Phase::Barrier(Barrier::Initialized {
+            note,
+            reopened,
+            refused: true,
+            ..
+        }) = &self.link.phase
+        {
+            self.link.owed = Some(Owed {
+                note: note.clone(),
+                reopened: *reopened,
+                generation,
+            });
+            self.barrier_passed(generation);
         }
     }
 

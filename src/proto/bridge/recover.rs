@@ -129,7 +129,10 @@ impl Bridge {
         let Phase::Lost { since, failure } = &self.link.phase else {
             return;
         };
-        if self.now.saturating_duration_since(*since) < REST && failure.kind != Kind::StreamEnded {
+        // The person may have signed in after all.
+        let may_have_passed =
+            matches!(failure.kind, Kind::StreamEnded | Kind::AuthorizationTimeout);
+        if self.now.saturating_duration_since(*since) < REST && !may_have_passed {
             let failure = failure.clone();
             self.fail_parked(&failure);
             return;
@@ -138,10 +141,14 @@ impl Bridge {
     }
 
     pub(super) fn reopening_failed(&mut self, failure: &Failure) {
-        let text = format!(
-            "the session was lost and could not be reopened: {}",
-            failure.text
-        );
+        let text = if self.stand_in.has_never_connected() {
+            failure.text.clone()
+        } else {
+            format!(
+                "the session was lost and could not be reopened: {}",
+                failure.text
+            )
+        };
         let failure = Failure {
             text,
             ..failure.clone()

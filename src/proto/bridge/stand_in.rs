@@ -39,6 +39,11 @@ impl StandIn {
         self.provisional
     }
 
+    /// Whether the client was told that it is connected, and the server was never reached.
+    pub(super) fn has_never_connected(&self) -> bool {
+        self.never_connected
+    }
+
     /// Whether this is the client's reply to our own question.
     pub(super) fn take_reply(&mut self, id: Option<&Id>) -> bool {
         matches!(&self.elicitation, Some((asked, _)) if Some(asked) == id)

@@ -289,14 +289,28 @@ fn refusal(
         }
         _ => String::new(),
     };
+    // Where there is no metadata the endpoint was a guess (MCP 2025-03-26, Authorization,
+    // Fallbacks for Servers without Metadata Discovery): nothing of the kind is behind it.
+    let is_absent = server.assumed && matches!(status, 400..500) && refused.code.is_none();
     let what = match status {
+        _ if is_absent => {
+            format!("{issuer} does not say how to sign in, and offers no registration")
+        }
         200..300 => format!("{issuer} answered the registration with something else than a client"),
         401 | 403 => format!("{issuer} registers clients only for those it permits{said}"),
         404 | 405 => format!("{issuer} names a registration endpoint that does not exist"),
         408 | 429 | 500.. => format!("{issuer} cannot register a client right now{said}"),
         _ => format!("{issuer} did not register a client{sent}{said}"),
     };
-    let text = format!("{what} (HTTP {status}); {}", ways_out(server));
+    let (kind, next_step) = if is_absent {
+        let next_step = "if you have a token for this server, pass --header \"Authorization: Bearer \
+             TOKEN\"; if it knows a client of yours, pass --static-oauth-client-info \
+             '{\"client_id\": \"…\"}'";
+        (Kind::NoRegistrationMethod, next_step)
+    } else {
+        (Kind::RegistrationRejected, ways_out(server))
+    };
+    let text = format!("{what} (HTTP {status}); {next_step}");
     let blame = Blame::of(
         status,
         refused.code.as_deref(),
@@ -314,7 +328,7 @@ fn refusal(
         code: refused.code,
         description: refused.description,
         worth_a_retry: blame.is_some_and(is_adjustable),
-        failure: Failure::new(Kind::RegistrationRejected, Executed::No, text).with_status(status),
+        failure: Failure::new(kind, Executed::No, text).with_status(status),
     }
 }
 

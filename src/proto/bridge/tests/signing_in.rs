@@ -357,6 +357,29 @@ fn a_denied_sign_in_leaves_the_next_request_a_try() {
 }
 
 #[test]
+fn a_refused_initialized_is_owed_until_there_are_credentials() {
+    let mut world = world();
+    world.initialize();
+    let posted = world.take("initialize");
+    world.give_session(&posted, "a");
+    world.initialized();
+    let posted = world.take("notifications/initialized");
+    refuse(&mut world, &posted);
+    denied(&mut world);
+    call(&mut world, 1, "look");
+    let posted = world.take("tools/call");
+    refuse(&mut world, &posted);
+    done(&mut world);
+    // First what is owed, then the call.
+    assert!(!world.pending().contains(&"tools/call"));
+    let posted = world.take("notifications/initialized");
+    world.accept(&posted);
+    let posted = world.take("tools/call");
+    world.give(&posted, &json!({"content": []}));
+    assert!(world.response(1).get("result").is_some());
+}
+
+#[test]
 fn c37_a_person_who_is_late_still_brings_the_server() {
     let (mut world, _) = stood_in(None);
     world.initialized();
