@@ -18,6 +18,8 @@
 //! | `network` | certificates, proxies, time limits, cookies |
 //! | `cli` | help, exit codes, options, variables, the settings file |
 //! | `secrets` | no secret in anything the program says |
+//! | `canary` | no secret of a sign-in in anything the program says |
+//! | `hostile_sign_in` | sign-ins among hostile peers |
 //! | `tools` | hidden tools |
 //! | `first_contact` | the first request: redirects, odd servers, which transport |
 //! | `http_sse` | the transport of 2024-11-05 |
@@ -26,6 +28,13 @@
 //! | `rules` | the table of rules and the numbered tests agree |
 //! | `callback_page` | the last page of a sign-in in a real browser |
 //! | `user_headers` | the user's own headers, and 401 |
+//! | `sign_in` | the course of a sign-in |
+//! | `meanwhile` | what the client hears while a person signs in |
+//! | `machines` | sign-ins without a browser on this machine |
+//! | `commands` | login, logout, status |
+//! | `siblings` | many processes and one sign-in, killed anywhere |
+//! | `renewal` | renewing tokens |
+//! | `keychain` | tokens in the system's keychain |
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -36,17 +45,34 @@
 mod answers;
 mod batches;
 mod callback_page;
+#[cfg(unix)]
+mod canary;
 mod cli;
+#[cfg(unix)]
+mod commands;
 mod faults;
 mod first_contact;
+#[cfg(unix)]
+mod hostile_sign_in;
 mod http_sse;
+mod keychain;
 mod layers;
 mod limits;
+#[cfg(unix)]
+mod machines;
+#[cfg(unix)]
+mod meanwhile;
 mod network;
 mod recovery;
+#[cfg(unix)]
+mod renewal;
 mod rules;
 mod secrets;
 mod shutdown;
+#[cfg(unix)]
+mod siblings;
+#[cfg(unix)]
+mod sign_in;
 mod smoke;
 mod stdio;
 mod streamable;

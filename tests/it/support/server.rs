@@ -8,7 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc as std_mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use super::call::Call;
 use super::reply::{Kind, Reply};
 use super::stream::{Next, ReplyBody, StreamHandle};
-use super::watched::Watched;
+use super::watched::{DEADLINE, Watched};
 use super::wire::Wire;
 
 /// How far the answer to a request has come.
@@ -156,12 +156,22 @@ impl Server {
     }
 }
 
-/// Keeps a port from everybody else without listening on it.
+/// Keeps a port from everybody else without listening on it. A child that another test is just
+/// starting has a copy of the listener until it runs its program.
 fn reserve(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("SO_REUSEADDR");
-    socket.bind(address).expect("the port that was ours");
-    socket
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("SO_REUSEADDR");
+        match socket.bind(address) {
+            Ok(()) => return socket,
+            Err(error) => assert!(
+                error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until,
+                "the port that was ours: {error}"
+            ),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
