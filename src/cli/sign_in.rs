@@ -134,7 +134,7 @@ pub struct SignInArgs {
 /// Where sign-ins are kept.
 #[derive(Args, Clone, Debug)]
 pub struct StoreArgs {
-    /// Keep tokens in files, or in the system's keychain
+    /// Keep tokens in files, which npm mcp-remote shares, or in the system's keychain
     #[arg(long, value_enum, default_value_t = StoreKind::Files, value_name = "PLACE")]
     #[arg(hide_short_help = true)]
     pub store: StoreKind,

@@ -54,7 +54,8 @@ pub async fn run(settings: LogoutSettings) -> Result<(), Failure> {
                 let url = server.and_then(|server| Url::parse(&server).ok());
                 let outcome = match url {
                     Some(url) => {
-                        let sign_in = SignInSettings::stored(Arc::new(url), entry.key());
+                        let mut sign_in = SignInSettings::stored(Arc::new(url), entry.key());
+                        sign_in.allow_private_network = settings.allow_private_network;
                         sign_out(&settings, &http, sign_in, &store, &name).await
                     }
                     // Of a server nobody knows the address of, the files can go all the same.
@@ -102,7 +103,7 @@ async fn sign_out(
         Revocation::Revoked => log::say(Level::Info, "the authorization server was told"),
         Revocation::NothingToRevoke => {
             forget(entry, settings.forget_client, server)?;
-            return print(&format!("You were not signed in to {server}.\n"));
+            return print(&not_signed_in(store, entry, server));
         }
         Revocation::NotOffered => log::say(
             Level::Info,
@@ -115,6 +116,24 @@ async fn sign_out(
     }
     forget(entry, settings.forget_client, server)?;
     print(&format!("Signed out of {server}.\n"))
+}
+
+/// A sign-in belongs to a server and the options it was made with.
+fn not_signed_in(store: &Store, entry: &Entry, server: &str) -> String {
+    let is_other = |other: &&Entry| {
+        other.key() != entry.key()
+            && other.state().server.as_deref() == Some(server)
+            && other.tokens().is_some()
+    };
+    let others = store.list().unwrap_or_default();
+    match others.iter().filter(is_other).count() {
+        0 => format!("You were not signed in to {server}.\n"),
+        others => format!(
+            "You were not signed in to {server} with these options. Signed in with others: \
+             {others}. Repeat the options of the sign-in (--header, --resource, --profile, …), or \
+             use --all.\n"
+        ),
+    }
 }
 
 fn forget(entry: &Entry, client: bool, server: &str) -> Result<(), Failure> {

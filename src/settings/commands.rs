@@ -76,7 +76,7 @@ impl LogoutSettings {
             }
             (
                 Target::All,
-                store(&cli.sign_in.store, env, &mut notices),
+                store(&cli.sign_in.store, env, &mut notices)?,
                 network(None, &cli.network, &cli.trust, env, &mut notices)?,
                 log(&cli.output, env),
             )
@@ -111,17 +111,19 @@ pub struct StatusSettings {
 
 impl StatusSettings {
     /// Gives the options of `status` their meaning.
-    #[must_use]
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the option and says what would be right.
     pub fn resolve(
         status: &Status,
         env: &impl Fn(&str) -> Option<OsString>,
-    ) -> (Self, Vec<Notice>) {
+    ) -> Result<(Self, Vec<Notice>), Failure> {
         let mut notices = Vec::new();
         let settings = Self {
             json: status.json,
-            store: store(&status.store, env, &mut notices),
+            store: store(&status.store, env, &mut notices)?,
             log: log(&status.output, env),
         };
-        (settings, notices)
+        Ok((settings, notices))
     }
 }

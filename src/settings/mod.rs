@@ -138,6 +138,7 @@ impl Settings {
             settings.sign_in = Some(sign_in);
         }
         without_effect(cli, &mut notices);
+        token_in_address(&settings.url, &mut notices);
         Ok((settings, notices))
     }
 
@@ -167,7 +168,7 @@ impl Settings {
             sign_in: None,
             key: sign_in.key.clone(),
             secret_variables: variables.into_used(),
-            store: store::store(&cli.sign_in.store, env, notices),
+            store: store::store(&cli.sign_in.store, env, notices)?,
             network,
             log,
         };
@@ -432,6 +433,16 @@ fn without_sign_in(cli: &Cli, notices: &mut Vec<Notice>) {
         .collect();
     if !idle.is_empty() {
         let text = format!("{OWN_AUTHORIZATION}; without effect: {}", idle.join(", "));
+        notices.push(Notice::new(Level::Warn, text));
+    }
+}
+
+/// Addresses end up in the logs of servers and proxies (MCP 2025-11-25, Authorization, Token
+/// Requirements).
+fn token_in_address(url: &Url, notices: &mut Vec<Notice>) {
+    if url.query_pairs().any(|(name, _)| name == "access_token") {
+        let text = "the address contains an access_token, which servers and proxies may log; send \
+                    it with --header \"Authorization: Bearer …\" instead";
         notices.push(Notice::new(Level::Warn, text));
     }
 }

@@ -9,6 +9,7 @@ use directories::BaseDirs;
 
 use super::Notice;
 use crate::cli::{StoreArgs, StoreKind};
+use crate::error::Failure;
 use crate::proto::Level;
 
 /// Variables that name the folder, the stronger first. npm `mcp-remote` knows the second.
@@ -31,11 +32,20 @@ pub struct StoreSettings {
 }
 
 /// Finds the folder. A name in a variable is taken literally; an empty one counts as none.
+///
+/// # Errors
+/// The keychain is asked for, and this build has none.
 pub(super) fn store(
     args: &StoreArgs,
     env: &impl Fn(&str) -> Option<OsString>,
     notices: &mut Vec<Notice>,
-) -> StoreSettings {
+) -> Result<StoreSettings, Failure> {
+    let keychain = args.store == StoreKind::Keychain;
+    if keychain && !cfg!(feature = "keychain") {
+        let failure = Failure::usage("--store keychain: this build of mcp-bridge has no keychain");
+        let hint = "keep sign-ins in files, or build mcp-bridge with: cargo install mcp-bridge --features keychain";
+        return Err(failure.hint(hint));
+    }
     let named = VARIABLES
         .into_iter()
         .find_map(|name| env(name).filter(|value| !value.is_empty()));
@@ -43,10 +53,7 @@ pub(super) fn store(
         Some(folder) => Some(PathBuf::from(folder)),
         None => home(env, notices).map(|home| home.join(FOLDER)),
     };
-    StoreSettings {
-        base,
-        keychain: args.store == StoreKind::Keychain,
-    }
+    Ok(StoreSettings { base, keychain })
 }
 
 /// The home directory: what the variable says, else what the system knows.
@@ -86,7 +93,7 @@ mod tests {
         let args = StoreArgs {
             store: StoreKind::Files,
         };
-        let store = store(&args, &env, &mut notices);
+        let store = store(&args, &env, &mut notices).unwrap();
         assert!(!store.keychain);
         (store.base, notices)
     }
@@ -119,6 +126,24 @@ mod tests {
             assert_eq!(notices[0].level, Level::Warn);
             let text = &notices[0].text;
             assert!(text.contains(HOME) && text.contains(VARIABLES[0]), "{text}");
+        }
+    }
+
+    #[test]
+    fn f16_a_build_without_a_keychain_says_so() {
+        let args = StoreArgs {
+            store: StoreKind::Keychain,
+        };
+        let store = store(&args, &|_| None, &mut Vec::new());
+        if cfg!(feature = "keychain") {
+            assert!(store.unwrap().keychain);
+            return;
+        }
+        let failure = store.unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        let text = failure.to_string();
+        for words in ["--store keychain", "--features keychain"] {
+            assert!(text.contains(words), "{text}");
         }
     }
 

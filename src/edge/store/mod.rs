@@ -6,6 +6,7 @@
 //!                      KEY_client_info.json            shared
 //!                      KEY_refresh_in_progress.json    shared, while tokens are renewed
 //!   BASE/mcp-bridge/KEY.json                           our state
+//!                   KEY.keychain.json                  what the keychain holds, with --store keychain
 //!                   KEY.renewal.lock KEY.sign-in.lock  locks, never removed
 //!                   KEY.state.lock                     for one change of KEY.json
 //! ```
@@ -14,12 +15,15 @@
 //! processes and planted files. Out: where BASE is (`crate::settings`), which KEY a server has
 //! (`proto::auth::key`), when tokens are renewed (`sign_in`).
 //!
-//! Every call is short, and none but [`Entry::lock`] and [`Entry::lease`] waits. Where the disk
-//! cannot be used, the same calls work in memory and [`Store::take_notes`] says so.
+//! Every call is short, and none but [`Entry::lock`] and [`Entry::lease`] waits; only a keychain may
+//! hold its caller up, for [`limits::KEYCHAIN`] at most. Where the disk cannot be used, the same
+//! calls work in memory and [`Store::take_notes`] says so. Where the keychain cannot be used nothing
+//! takes its place.
 
 mod files;
 mod format;
 mod guard;
+mod keychain;
 mod lease;
 mod lock;
 mod notes;
@@ -36,6 +40,7 @@ use zeroize::Zeroizing;
 
 use self::files::{Content, Files, Room};
 pub use self::files::{SHARED_FOLDER, Stamp};
+use self::keychain::{KEPT, Keychain};
 use self::lock::Keys;
 pub use self::lock::{Held, Lease, Lock};
 pub use self::state::{Initialize, LastError, PendingSignIn, State, Suspicion, fingerprint};
@@ -49,6 +54,8 @@ use crate::proto::failure::{Executed, Failure, Kind};
 #[derive(Clone)]
 pub struct Store {
     files: Arc<Files>,
+    keychain: Arc<Keychain>,
+    uses_keychain: bool,
 }
 
 impl Store {
@@ -56,8 +63,21 @@ impl Store {
     /// saved. `None`: there is no usable home folder, everything stays in memory.
     #[must_use]
     pub fn open(base: Option<PathBuf>) -> Self {
-        let files = Arc::new(Files::new(base));
-        Self { files }
+        Self {
+            files: Arc::new(Files::new(base)),
+            keychain: Arc::new(Keychain::of_system()),
+            uses_keychain: false,
+        }
+    }
+
+    /// The same store with its tokens in the system's keychain, or not. Nobody asks the keychain
+    /// before there is a token in it or one is to be saved.
+    #[must_use]
+    pub fn in_keychain(self, uses_keychain: bool) -> Self {
+        Self {
+            uses_keychain,
+            ..self
+        }
     }
 
     /// One sign-in, named by `proto::auth::key::store_key`. Characters other than ASCII letters
@@ -66,6 +86,8 @@ impl Store {
     pub fn entry(&self, key: &str) -> Entry {
         Entry {
             files: Arc::clone(&self.files),
+            keychain: Arc::clone(&self.keychain),
+            uses_keychain: self.uses_keychain,
             key: key.chars().filter(char::is_ascii_alphanumeric).collect(),
         }
     }
@@ -79,7 +101,7 @@ impl Store {
         let mut keys = Vec::new();
         for (room, suffixes) in [
             (Room::Shared, &[TOKENS, CLIENT] as &[&str]),
-            (Room::Own, &[STATE]),
+            (Room::Own, &[STATE, KEPT]),
         ] {
             for name in self.files.names(room)? {
                 let mut found = suffixes.iter().filter_map(|end| name.strip_suffix(end));
@@ -121,6 +143,8 @@ fn is_key(text: &str) -> bool {
 #[derive(Clone)]
 pub struct Entry {
     files: Arc<Files>,
+    keychain: Arc<Keychain>,
+    uses_keychain: bool,
     key: String,
 }
 
@@ -131,12 +155,29 @@ impl Entry {
         &self.key
     }
 
+    /// Whether tokens can be saved where they belong. Files always can: what the disk does not
+    /// take stays in memory.
+    ///
+    /// # Errors
+    /// `store_unwritable` with the keychain's name: it is missing, locked or does not answer.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.uses_keychain {
+            self.check_keychain()
+        } else {
+            Ok(())
+        }
+    }
+
     /// The tokens as they are now, whoever wrote them last.
     #[must_use]
     pub fn tokens(&self) -> Option<Tokens> {
-        let name = self.name(TOKENS);
-        let content = self.files.read(Room::Shared, &name)?;
-        let mut tokens = self.judge(Room::Shared, &name, &content, format::tokens)?;
+        let mut tokens = if self.uses_keychain {
+            self.tokens_in_keychain()?
+        } else {
+            let name = self.name(TOKENS);
+            let content = self.files.read(Room::Shared, &name)?;
+            self.judge(Room::Shared, &name, &content, format::tokens)?
+        };
         let registered_with = || self.client().and_then(|client| client.issuer);
         tokens.issuer = tokens.issuer.or_else(registered_with);
         let state = self.state();
@@ -153,12 +194,17 @@ impl Entry {
     /// whose tokens they are.
     ///
     /// # Errors
-    /// `limit_exceeded` when they are too large to be kept.
+    /// `limit_exceeded` when they are too large to be kept; `store_unwritable` when the keychain
+    /// does not take them, which a note says too.
     pub fn save_tokens(&self, tokens: &Tokens) -> Result<(), Failure> {
-        let name = self.name(TOKENS);
-        let before = self.files.read(Room::Shared, &name);
-        let text = format::tokens_text(before.as_ref().map(Content::text), tokens);
-        self.files.write(Room::Shared, &name, text)?;
+        if self.uses_keychain {
+            self.save_in_keychain(tokens)?;
+        } else {
+            let name = self.name(TOKENS);
+            let before = self.files.read(Room::Shared, &name);
+            let text = format::tokens_text(before.as_ref().map(Content::text), tokens);
+            self.files.write(Room::Shared, &name, text)?;
+        }
         // Too large a state is no reason to call the tokens lost.
         drop(self.update_state(|state| state.signed_in(tokens)));
         self.sweep();
@@ -170,6 +216,9 @@ impl Entry {
     /// # Errors
     /// `store_unwritable`; for this process they are gone all the same.
     pub fn drop_tokens(&self) -> Result<(), Failure> {
+        if self.uses_keychain {
+            return self.remove_from_keychain();
+        }
         self.remove(Room::Shared, &self.name(TOKENS))
     }
 
@@ -238,6 +287,9 @@ impl Entry {
     /// Changes whenever the tokens are written, by whichever process; `None` while there are none.
     #[must_use]
     pub fn tokens_stamp(&self) -> Option<Stamp> {
+        if self.uses_keychain {
+            return self.files.stamp(Room::Own, &self.name(KEPT));
+        }
         self.files.stamp(Room::Shared, &self.name(TOKENS))
     }
 
@@ -269,11 +321,11 @@ impl Entry {
         self.locks().lease(wait).await
     }
 
-    /// Signs out: removes the tokens, what else is known of the session, and what sign-ins left
-    /// behind; with `client` the registration and the state too. Locks stay.
+    /// Signs out: removes the tokens wherever they are, what else is known of the session, and what
+    /// sign-ins left behind; with `client` the registration and the state too. Locks stay.
     ///
     /// # Errors
-    /// One sentence for each file that could not be removed.
+    /// One sentence for each file that could not be removed, and for the keychain.
     pub fn forget(&self, client: bool) -> Result<(), Vec<String>> {
         let (tokens, client_info) = (self.name(TOKENS), self.name(CLIENT));
         let state = self.name(STATE);
@@ -285,6 +337,9 @@ impl Entry {
             gone.push((Room::Own, state));
             set_aside.push(client_info);
         } else if let Err(failure) = self.update_state(State::sign_out) {
+            faults.push(failure.text);
+        }
+        if let Err(failure) = self.remove_from_keychain() {
             faults.push(failure.text);
         }
         for room in [Room::Shared, Room::Own] {

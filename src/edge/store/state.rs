@@ -196,7 +196,12 @@ impl State {
 /// SHA-256.
 #[must_use]
 pub fn fingerprint(token: &Secret) -> String {
-    let digest: [u8; 32] = Sha256::digest(token.reveal()).into();
+    digest(token.reveal().as_bytes())
+}
+
+/// The first 16 hexadecimal digits of a SHA-256.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
     let first = digest.first_chunk().copied().unwrap_or_default();
     format!("{:016x}", u64::from_be_bytes(first))
 }

@@ -150,7 +150,15 @@ fn a_key_names_no_other_folder() {
 #[test]
 fn f08_directories_of_mcp_remote_work_and_keep_working() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/mcp-remote");
-    for state in ["signed-in", "refreshed", "confidential", "copied-from-0.1"] {
+    for state in [
+        "signed-in",
+        "refreshed",
+        "confidential",
+        "copied-from-0.1",
+        "recorded-small-server",
+        "recorded-oidc-provider",
+        "recorded-renewed",
+    ] {
         let fresh = Fresh::new();
         fs::create_dir_all(fresh.shared("").parent().unwrap()).unwrap();
         for name in ["tokens.json", "client_info.json"] {

@@ -1075,12 +1075,12 @@ fn commands_get_what_they_need() {
         "{text}"
     );
 
-    let Parsed::Status(status) = parse(&["status", "--json", "--store=keychain"], &env).unwrap()
+    let Parsed::Status(status) = parse(&["status", "--json", "--store=files"], &env).unwrap()
     else {
         panic!()
     };
-    let (settings, notices) = StatusSettings::resolve(&status, &lookup(&env));
-    assert!(settings.json && settings.store.keychain && notices.is_empty());
+    let (settings, notices) = StatusSettings::resolve(&status, &lookup(&env)).unwrap();
+    assert!(settings.json && !settings.store.keychain && notices.is_empty());
     assert_eq!(settings.store.base.as_deref(), Some(Path::new("/store")));
 }
 

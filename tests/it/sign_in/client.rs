@@ -267,10 +267,12 @@ fn b19_a_new_client_that_is_refused_at_once_is_the_last() {
     refused_handshake(&bridge, 1, "client_rejected");
     assert_eq!(world.auth.registrations().len(), 1);
     refused_handshake(&bridge, 2, "client_rejected");
-    refused_handshake(&bridge, 3, "auth_loop");
+    bridge.send(&rpc::initialize(3, rpc::VERSION));
+    bridge.wait_stderr("enough windows were opened of late");
     assert!(world.auth.registrations().len() <= 3);
     assert_eq!(world.launcher.count(), 2);
-    bridge.finish();
+    // It would wait for the person.
+    drop(bridge);
 }
 
 #[test]

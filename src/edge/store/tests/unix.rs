@@ -210,7 +210,10 @@ fn f02_g36_folders_that_anybody_may_write_to_are_not_used() {
         other.save_tokens(&tokens("ours")).unwrap();
         assert_eq!(other.tokens(), Some(tokens("ours")));
         assert_eq!(fs::read(fresh.shared("_tokens.json")).unwrap(), text);
-        let store = Store { files: other.files };
+        let store = Store {
+            files: other.files,
+            ..fresh.store.clone()
+        };
         let notes = notes(&store);
         assert!(
             notes[0].contains("chmod") && notes[0].ends_with("[store_insecure]"),
@@ -245,7 +248,10 @@ fn f02_g36_folders_of_another_user_are_not_used() {
         }
         let other = fresh.other();
         assert_eq!(other.tokens(), None, "{folder}");
-        let store = Store { files: other.files };
+        let store = Store {
+            files: other.files,
+            ..fresh.store.clone()
+        };
         let notes = notes(&store);
         assert_eq!(notes.len(), 1, "{notes:?}");
         assert!(
@@ -338,7 +344,10 @@ fn f06_g36_links_are_neither_read_nor_written_through() {
 
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
     assert!(fresh.shared("_tokens.json").is_symlink());
-    let store = Store { files: other.files };
+    let store = Store {
+        files: other.files,
+        ..fresh.store.clone()
+    };
     let notes = notes(&store);
     assert_eq!(notes.len(), 4, "{notes:?}");
     assert!(
