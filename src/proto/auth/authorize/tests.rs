@@ -1,33 +1,12 @@
 //! The address of the sign-in page, the resource, and what may be opened.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::super::client::{ClientAuth, Provenance, Registered};
-use super::super::settings::Grant;
 use super::*;
 
 fn settings(server: &str) -> Settings {
-    Settings {
-        server: Url::parse(server).unwrap().into(),
-        key: "key".into(),
-        grant: Grant::Browser,
-        given_client: None,
-        client_metadata: serde_json::Map::new(),
-        client_metadata_url: None,
-        resource: Resource::Discovered,
-        authorize_params: Vec::new(),
-        host: "localhost".into(),
-        callback_path: "/oauth/callback".into(),
-        callback_port: None,
-        success_url: None,
-        timeout: Duration::from_secs(300),
-        token_endpoint: None,
-        use_id_token: false,
-        expected_issuer: None,
-        allow_missing_pkce: false,
-        allow_private_network: false,
-        no_browser: false,
-    }
+    Settings::stored(Url::parse(server).unwrap().into(), "key")
 }
 
 fn pending(endpoint: &str) -> Pending {

@@ -1,11 +1,10 @@
 //! Choosing an identity, registering, and what authorization servers make of a registration.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::settings::{Enterprise, Resource, Source};
+use super::super::settings::{Enterprise, Source};
 use super::*;
 
 const AS: &str = "https://as.example";
@@ -13,27 +12,10 @@ const HERE: &str = "http://localhost:3334/oauth/callback";
 const NOW: u64 = 1_700_000_000;
 
 fn settings() -> Settings {
-    Settings {
-        server: Arc::new(Url::parse("https://mcp.example/mcp").unwrap()),
-        key: "k".to_owned(),
-        grant: Grant::Browser,
-        given_client: None,
-        client_metadata: Map::new(),
-        client_metadata_url: None,
-        resource: Resource::Discovered,
-        authorize_params: Vec::new(),
-        host: "localhost".to_owned(),
-        callback_path: "/oauth/callback".to_owned(),
-        callback_port: None,
-        success_url: None,
-        timeout: Duration::from_secs(300),
-        token_endpoint: None,
-        use_id_token: false,
-        expected_issuer: None,
-        allow_missing_pkce: false,
-        allow_private_network: false,
-        no_browser: false,
-    }
+    Settings::stored(
+        Arc::new(Url::parse("https://mcp.example/mcp").unwrap()),
+        "k",
+    )
 }
 
 fn with_grant(grant: Grant) -> Settings {

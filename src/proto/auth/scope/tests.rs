@@ -1,34 +1,16 @@
 //! Which scopes are asked for, at first and later.
 
-use std::time::Duration;
-
 use serde_json::json;
 use url::Url;
 
-use super::super::settings::{GivenClient, Resource};
+use super::super::settings::GivenClient;
 use super::*;
 
 fn settings(metadata: &serde_json::Value) -> Settings {
+    let server = Url::parse("https://mcp.example/mcp").unwrap();
     Settings {
-        server: Url::parse("https://mcp.example/mcp").unwrap().into(),
-        key: "key".into(),
-        grant: Grant::Browser,
-        given_client: None,
         client_metadata: metadata.as_object().unwrap().clone(),
-        client_metadata_url: None,
-        resource: Resource::Discovered,
-        authorize_params: Vec::new(),
-        host: "localhost".into(),
-        callback_path: "/oauth/callback".into(),
-        callback_port: None,
-        success_url: None,
-        timeout: Duration::from_secs(300),
-        token_endpoint: None,
-        use_id_token: false,
-        expected_issuer: None,
-        allow_missing_pkce: false,
-        allow_private_network: false,
-        no_browser: false,
+        ..Settings::stored(server.into(), "key")
     }
 }
 
