@@ -21,6 +21,7 @@ const EXIT_DEADLINE = 5_000;
 const NEWEST_LEGACY = "2025-11-25";
 
 const CAPABILITIES = { elicitation: { form: { applyDefaults: true } }, roots: {}, sampling: {} };
+const CLIENT_INFO = { name: "conformance-host", version: "1.0.0" };
 
 /** One JSON-RPC peer on the bridge's stdin and stdout. */
 class Bridge {
@@ -29,8 +30,19 @@ class Bridge {
   #words = "";
   #followed = new Set();
   #person = new Person();
+  #revision;
+  /** What every request says about its sender, at revisions without `initialize`. */
+  #meta;
 
-  constructor(binary, url, options) {
+  constructor(binary, url, options, revision) {
+    this.#revision = revision;
+    if (revision > NEWEST_LEGACY) {
+      this.#meta = {
+        "io.modelcontextprotocol/protocolVersion": revision,
+        "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+        "io.modelcontextprotocol/clientCapabilities": {},
+      };
+    }
     this.child = spawn(binary, [url, ...options], { stdio: "pipe" });
     this.child.stderr.setEncoding("utf8").on("data", (text) => this.#hear(text));
     this.child.stdin.on("error", () => {});
@@ -45,7 +57,7 @@ class Bridge {
     const { promise, resolve, reject } = Promise.withResolvers();
     const timer = setTimeout(() => reject(new Error(`no answer to ${method}`)), ANSWER_DEADLINE);
     this.#pending.set(id, { resolve, reject });
-    this.#send({ id, method, params });
+    this.#send({ id, method, params: this.#meta === undefined ? params : { ...params, _meta: this.#meta } });
     try {
       return await promise;
     } finally {
@@ -58,16 +70,20 @@ class Bridge {
     this.#send({ method });
   }
 
-  async initialize() {
-    const asked = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? NEWEST_LEGACY;
+  /** The first words: `initialize`, or `server/discover` at revisions without it. */
+  async open() {
+    if (this.#meta !== undefined) {
+      const { supportedVersions } = await this.request("server/discover", {});
+      assert.ok(supportedVersions.includes(this.#revision), `the server speaks ${supportedVersions}`);
+      return;
+    }
     const result = await this.request("initialize", {
-      protocolVersion: asked > NEWEST_LEGACY ? NEWEST_LEGACY : asked,
+      protocolVersion: this.#revision,
       capabilities: CAPABILITIES,
-      clientInfo: { name: "conformance-host", version: "1.0.0" },
+      clientInfo: CLIENT_INFO,
     });
     assert.ok(result.protocolVersion <= NEWEST_LEGACY, `initialize was answered with ${result.protocolVersion}`);
     this.notify("notifications/initialized");
-    return result;
   }
 
   /** Ends the bridge the way hosts do, by closing its stdin. */
@@ -127,7 +143,7 @@ function agreed(properties) {
   return Object.fromEntries(fields.map(([name, field]) => [name, field.default ?? true]));
 }
 
-/** What the client of each scenario does after `initialize`. */
+/** What the client of each scenario does after its first words. */
 const ACTIONS = {
   initialize: (bridge) => bridge.request("tools/list", {}),
 
@@ -251,6 +267,15 @@ function optionsOf(scenario) {
   return ["--no-browser", ...(SIGN_IN[scenario]?.(context) ?? [])];
 }
 
+/**
+ * The revision that the host speaks. For signing in it is the server's own, whatever that is; elsewhere the host is one
+ * that begins with `initialize`, so that a newer server is the bridge's affair.
+ */
+function revisionOf(scenario) {
+  const asked = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? NEWEST_LEGACY;
+  return asked > NEWEST_LEGACY && !scenario.startsWith("auth/") ? NEWEST_LEGACY : asked;
+}
+
 /** Signing in succeeds, and both requests are answered. */
 async function useTool(bridge) {
   const { tools } = await bridge.request("tools/list", {});
@@ -260,8 +285,8 @@ async function useTool(bridge) {
 }
 
 /** The host gets an error, and gets it in time. */
-async function beRefused(initialized, bridge) {
-  const answer = initialized.then(() => bridge.request("tools/list", {}));
+async function beRefused(opened, bridge) {
+  const answer = opened.then(() => bridge.request("tools/list", {}));
   await assert.rejects(answer, /error answer/, "a token that must not exist was used");
 }
 
@@ -286,10 +311,10 @@ const action = ACTIONS[scenario] ?? (scenario?.startsWith("auth/") ? useTool : u
 assert.ok(binary, "set MCP_BRIDGE_BIN to the bridge binary");
 assert.ok(action, `no action for the scenario ${scenario}`);
 
-const bridge = new Bridge(binary, process.argv[2], optionsOf(scenario));
+const bridge = new Bridge(binary, process.argv[2], optionsOf(scenario), revisionOf(scenario));
 const failures = [];
-const initialized = bridge.initialize();
-const outcome = REFUSED.has(scenario) ? beRefused(initialized, bridge) : initialized.then(() => action(bridge));
+const opened = bridge.open();
+const outcome = REFUSED.has(scenario) ? beRefused(opened, bridge) : opened.then(() => action(bridge));
 await outcome.catch((error) => failures.push(error));
 await bridge.close().catch((error) => failures.push(error));
 for (const failure of failures) console.error(failure);

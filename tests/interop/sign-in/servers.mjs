@@ -1,6 +1,6 @@
 // HTTP servers on loopback, and an MCP server that wants tokens.
 
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
@@ -10,6 +10,13 @@ import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/
 import { z } from "zod";
 
 const PLACE = "/.well-known/oauth-protected-resource";
+
+/** Where an MCP server may be. */
+const [STREAMABLE, SSE] = ["/mcp", "/sse"];
+
+/** The system gives out higher ports by itself: to the servers of a step, and to every connection. */
+const GIVEN_OUT_FROM = 32_768;
+const PORT_TRIES = 100;
 
 /** A server on a free port of 127.0.0.1. With `tls` it speaks HTTPS under the name that belongs to it. */
 export class WebServer {
@@ -52,7 +59,7 @@ export class ProtectedServer {
   static async start({ tls, ...options }) {
     const server = new ProtectedServer();
     server.#options = options;
-    server.#web = await WebServer.start((request, response) => {
+    server.#web = await onUsablePort((request, response) => {
       server.#answer(request, response).catch((error) => {
         console.error(error);
         response.destroy();
@@ -62,7 +69,7 @@ export class ProtectedServer {
     return server;
   }
 
-  url(path = "/mcp") {
+  url(path = STREAMABLE) {
     return `${this.origin}${path}`;
   }
 
@@ -88,9 +95,9 @@ export class ProtectedServer {
       return send(response, 200, { resource: `${this.origin}${path}`, ...describe(this.origin) });
     }
     if (await more?.(request, response, url)) return;
-    if (!["/mcp", "/sse", "/messages"].includes(url.pathname)) return send(response, 404, {});
+    if (![STREAMABLE, SSE, "/messages"].includes(url.pathname)) return send(response, 404, {});
     const token = /^Bearer (.+)$/i.exec(request.headers.authorization ?? "")?.[1];
-    const target = url.pathname === "/messages" ? `${this.origin}/sse` : resource;
+    const target = url.pathname === "/messages" ? `${this.origin}${SSE}` : resource;
     if (token === undefined || !(await check(token, atRoot ? this.origin : target))) {
       this.refused += 1;
       const place = `${this.origin}${PLACE}${atRoot ? "" : url.pathname}`;
@@ -99,7 +106,7 @@ export class ProtectedServer {
     }
     this.admitted += 1;
     const body = request.method === "POST" ? JSON.parse(await readAll(request)) : undefined;
-    if (url.pathname === "/mcp") return this.#streamable(request, response, body);
+    if (url.pathname === STREAMABLE) return this.#streamable(request, response, body);
     if (request.method === "GET") return this.#openStream(response);
     const transport = this.#transports.get(url.searchParams.get("sessionId"));
     if (transport === undefined) return send(response, 404, {});
@@ -127,6 +134,30 @@ export class ProtectedServer {
     this.#transports.set(transport.sessionId, transport);
     await echoServer().connect(transport);
   }
+}
+
+/** Programs listen on a port that follows from the server's URL; the server's own port decides whether that one is free. */
+async function onUsablePort(handler, tls) {
+  for (let n = 0; n < PORT_TRIES; n += 1) {
+    const web = await WebServer.start(handler, tls);
+    const callbacks = [STREAMABLE, SSE].map((path) => callbackPort(`${web.origin}${path}`));
+    const free = await Promise.all(callbacks.map((port) => port < GIVEN_OUT_FROM && isFree(port)));
+    if (free.every(Boolean)) return web;
+    await web.close();
+  }
+  throw new Error(`no server port with free callback ports after ${PORT_TRIES} tries`);
+}
+
+/** The port that mcp-remote and the bridge derive from a URL. */
+function callbackPort(url) {
+  return 3335 + (Number.parseInt(createHash("md5").update(url).digest("hex").slice(0, 4), 16) % 45_816);
+}
+
+async function isFree(port) {
+  const probe = createHttpServer().listen(port, "127.0.0.1");
+  const free = await once(probe, "listening").then(() => true, () => false);
+  if (free) await new Promise((resolve) => probe.close(resolve));
+  return free;
 }
 
 export function send(response, status, body) {
