@@ -1,8 +1,10 @@
-//! See it work: starts a small remote MCP server on loopback, runs the real bridge against it and
-//! shows what the client says, what goes over HTTP, what comes back and how long it takes.
+//! See it work: starts a small remote MCP server on loopback that wants a sign-in, runs the real
+//! bridge against it and shows what the client says, what goes over HTTP, what comes back and how
+//! long it takes. The sign-in page opens in your browser.
 //!
 //! ```text
 //! cargo run --release --example demo
+//! cargo run --release --example demo -- --auto-approve    # without a browser
 //! ```
 
 #![expect(
@@ -10,20 +12,30 @@
     reason = "a JSON value without the member is null"
 )]
 
+#[path = "demo/authority.rs"]
+mod authority;
+#[path = "demo/person.rs"]
+mod person;
 #[path = "demo/server.rs"]
 mod server;
 
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use server::{Server, Sighting};
 
-/// Longest wait for anything.
+/// Longest wait for anything but a person.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest wait for a person who has to press a button.
+const PERSON: Duration = Duration::from_secs(300);
+
+/// Between two looks at what the server saw.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
     match run() {
@@ -36,23 +48,38 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
+    let auto_approve = auto_approve()?;
     let bridge = build_bridge()?;
     let server = Server::start().map_err(|error| format!("no server: {error}"))?;
+    let home = tempfile::tempdir().map_err(|error| format!("no folder: {error}"))?;
+    let stage = Stage {
+        bridge,
+        server,
+        home: home.path().to_owned(),
+        auto_approve,
+    };
     say("");
     say("A client that only speaks stdio, the bridge, and a remote server on loopback.");
     for (title, path) in [
-        ("Streamable HTTP (what servers speak today)", "/mcp"),
         (
-            "HTTP+SSE (the old transport; the bridge finds out by itself)",
+            "Streamable HTTP, with a sign-in: once, in the browser",
+            "/mcp",
+        ),
+        ("The same after a restart: nobody has to sign in", "/mcp"),
+        (
+            "HTTP+SSE (the old transport; the bridge finds out by itself), without a sign-in",
             "/sse",
         ),
     ] {
-        let url = format!("http://{}{path}", server.address());
+        let url = format!("{}{path}", stage.server.origin());
         say("");
         say(&bold(title));
-        say(&dim(&format!("$ mcp-bridge {url}")));
+        say(&dim(&format!(
+            "$ mcp-bridge {}",
+            stage.options(&url).join(" ")
+        )));
         say("");
-        Conversation::start(&bridge, &url, &server)?.hold()?;
+        Conversation::start(&stage, &url)?.hold()?;
     }
     say("");
     say("Every line above went through the real program. Put it into your client's configuration:");
@@ -60,41 +87,83 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the demo has an option of its own"
+)]
+fn auto_approve() -> Result<bool, String> {
+    let options: Vec<String> = std::env::args().skip(1).collect();
+    match options.as_slice() {
+        [] => Ok(false),
+        [option] if option == "--auto-approve" => Ok(true),
+        _ => Err("the one option is --auto-approve".to_owned()),
+    }
+}
+
+/// What all conversations share.
+struct Stage {
+    bridge: PathBuf,
+    server: Server,
+    /// Where sign-ins are kept; gone at the end.
+    home: PathBuf,
+    auto_approve: bool,
+}
+
+impl Stage {
+    /// What the bridge is started with. A client that gives up soon would be answered before the
+    /// person is done; this one waits.
+    fn options<'a>(&self, url: &'a str) -> Vec<&'a str> {
+        let mut options = vec![url, "--initialize-wait", "300"];
+        if self.auto_approve {
+            options.push("--no-browser");
+        }
+        options
+    }
+}
+
+/// A line of the bridge, and on which of its outputs it came.
+enum Line {
+    Message(String),
+    Words(String),
+}
+
 /// One life of the bridge.
 struct Conversation<'a> {
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: Receiver<(Instant, String)>,
-    server: &'a Server,
+    lines: Receiver<(Instant, Line)>,
+    stage: &'a Stage,
     started: Instant,
+    /// When the person was sent to the sign-in page.
+    asked: Option<Instant>,
     next_id: u64,
 }
 
 impl<'a> Conversation<'a> {
-    fn start(bridge: &PathBuf, url: &str, server: &'a Server) -> Result<Self, String> {
+    fn start(stage: &'a Stage, url: &str) -> Result<Self, String> {
         let started = now();
+        let bridge = &stage.bridge;
         let mut child = Command::new(bridge)
-            .args([url, "--silent"])
+            .args(stage.options(url))
+            .env("MCP_BRIDGE_CONFIG_DIR", &stage.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{} does not start: {error}", bridge.display()))?;
         let stdin = child.stdin.take();
-        let stdout = child.stdout.take().ok_or("no stdout")?;
         let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send((now(), line)).is_err() {
-                    return;
-                }
-            }
-        });
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        read_lines(stdout, Line::Message, sender.clone());
+        let stderr = child.stderr.take().ok_or("no stderr")?;
+        read_lines(stderr, Line::Words, sender);
         Ok(Self {
             child,
             stdin,
             lines,
-            server,
+            stage,
             started,
+            asked: None,
             next_id: 0,
         })
     }
@@ -162,13 +231,51 @@ impl<'a> Conversation<'a> {
         Ok(at)
     }
 
-    fn receive(&self) -> Result<(Instant, String), String> {
-        self.lines
-            .recv_timeout(PATIENCE)
-            .map_err(|error| match error {
-                RecvTimeoutError::Timeout => format!("no answer within {} s", PATIENCE.as_secs()),
-                RecvTimeoutError::Disconnected => "the bridge ended without an answer".to_owned(),
-            })
+    /// The next message. Whatever happens meanwhile is shown when it happens.
+    fn receive(&mut self) -> Result<(Instant, String), String> {
+        let mut deadline = now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(PAUSE) {
+                Ok((at, Line::Message(line))) => return Ok((at, line)),
+                Ok((at, Line::Words(words))) => {
+                    if let Some(link) = link_in(&words) {
+                        deadline = now() + PERSON;
+                        self.send_person_to(at, link)?;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if now() > deadline => {
+                    let waited = match self.asked {
+                        Some(_) => "nobody pressed the button",
+                        None => "no answer",
+                    };
+                    return Err(format!("{waited} in time"));
+                }
+                Err(RecvTimeoutError::Timeout) => self.show_sightings(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("the bridge ended without an answer".to_owned());
+                }
+            }
+        }
+    }
+
+    /// The bridge has a link for the person. It opens the browser by itself unless told not to.
+    fn send_person_to(&mut self, at: Instant, link: &str) -> Result<(), String> {
+        if self.asked.replace(at).is_some() {
+            return Ok(());
+        }
+        self.show(at, "bridge", "a person has to sign in at");
+        say("");
+        say(link);
+        say("");
+        if self.stage.auto_approve {
+            return person::agree(link);
+        }
+        say(
+            "It opens in your browser: press the button there. No browser? Open the link yourself,",
+        );
+        say("or start the demo with --auto-approve.");
+        say("");
+        Ok(())
     }
 
     /// Closes the client's end, as a client that quits does.
@@ -195,10 +302,14 @@ impl<'a> Conversation<'a> {
 
     /// Prints a line of the client, after what the server saw before it.
     fn show(&self, at: Instant, who: &str, what: &str) {
-        for Sighting { at, text } in self.server.sightings() {
+        self.show_sightings();
+        self.print(at, who, what);
+    }
+
+    fn show_sightings(&self) {
+        for Sighting { at, text } in self.stage.server.sightings() {
             self.print(at, "  http", &dim(&text));
         }
-        self.print(at, who, what);
     }
 
     fn print(&self, at: Instant, who: &str, what: &str) {
@@ -213,6 +324,26 @@ impl Drop for Conversation<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn read_lines(
+    from: impl Read + Send + 'static,
+    kind: fn(String) -> Line,
+    to: Sender<(Instant, Line)>,
+) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if to.send((now(), kind(line))).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn link_in(words: &str) -> Option<&str> {
+    words
+        .split_whitespace()
+        .find(|word| word.contains("response_type=code"))
 }
 
 /// Builds the binary beside this example: Cargo builds an example without it.

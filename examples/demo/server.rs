@@ -1,10 +1,9 @@
-//! A small remote MCP server on loopback: Streamable HTTP with sessions at `/mcp`, the old
-//! HTTP+SSE at `/sse`. Two tools: `add`, and `countdown`, which reports progress on an event
-//! stream.
+//! A small remote MCP server on loopback: Streamable HTTP with sessions at `/mcp`, for those who
+//! signed in (`authority`); the old HTTP+SSE at `/sse`, for everybody. Two tools: `add`, and
+//! `countdown`, which reports progress on an event stream.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -14,17 +13,18 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+
+use crate::authority::{Authority, Reply};
 
 /// Pause between two steps of the countdown.
 const STEP: Duration = Duration::from_millis(120);
 
 /// A running server; it ends with the process.
 pub(crate) struct Server {
-    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -34,8 +34,9 @@ pub(crate) struct Sighting {
     pub(crate) text: String,
 }
 
-#[derive(Default)]
 struct Shared {
+    origin: String,
+    authority: Mutex<Authority>,
     sightings: Mutex<Vec<Sighting>>,
     /// Streams of HTTP+SSE, by session.
     streams: Mutex<HashMap<String, mpsc::UnboundedSender<Bytes>>>,
@@ -50,7 +51,14 @@ impl Server {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            origin: format!("http://{address}"),
+            authority: Mutex::default(),
+            sightings: Mutex::default(),
+            streams: Mutex::default(),
+            sessions: Mutex::default(),
+            own: Mutex::default(),
+        });
         let serving = Arc::clone(&shared);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -72,11 +80,11 @@ impl Server {
                 }
             });
         });
-        Ok(Self { address, shared })
+        Ok(Self { shared })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn origin(&self) -> &str {
+        &self.shared.origin
     }
 
     /// What was seen since the last call.
@@ -88,6 +96,21 @@ impl Server {
 impl Shared {
     fn saw(&self, text: String) {
         lock(&self.sightings).push(Sighting { at: now(), text });
+    }
+
+    /// The answer to whatever is about signing in.
+    fn sign_in(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Option<Reply> {
+        let mut authority = lock(&self.authority);
+        if uri.path() == "/mcp" && !authority.admits(headers) {
+            return Some(Authority::challenge(&self.origin));
+        }
+        authority.answer(method, uri, body, &self.origin)
     }
 
     fn new_session(&self) -> String {
@@ -111,6 +134,17 @@ async fn answer(
     let what = message["method"]
         .as_str()
         .map_or_else(String::new, |method| format!(" {method}"));
+    let reply = shared.sign_in(&head.method, &head.uri, &head.headers, &body);
+    if let Some(reply) = reply {
+        shared.saw(format!(
+            "{} {}{what} → {}  {}",
+            head.method,
+            head.uri.path(),
+            reply.status.as_u16(),
+            reply.meaning,
+        ));
+        return Ok(whole(reply));
+    }
     let response = match (&head.method, head.uri.path()) {
         (&Method::POST, "/mcp") => streamable(&shared, &message),
         (&Method::GET, "/mcp") => own_stream(&shared),
@@ -280,13 +314,24 @@ fn stream(first: &[String]) -> (Response<Events>, mpsc::UnboundedSender<Bytes>) 
 }
 
 fn json_body(value: &Value) -> Response<Events> {
+    whole(Reply {
+        status: StatusCode::OK,
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: value.to_string(),
+        meaning: String::new(),
+    })
+}
+
+fn whole(reply: Reply) -> Response<Events> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let _ = sender.send(value.to_string().into());
+    let _ = sender.send(reply.body.into());
     let mut response = Response::new(Events(receiver));
-    response.headers_mut().insert(
-        "content-type",
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
+    *response.status_mut() = reply.status;
+    for (name, value) in reply.headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
     response
 }
 
