@@ -19,6 +19,8 @@ use crate::settings::StatusSettings;
 struct Status {
     /// The server without its query; missing when only npm `mcp-remote` knows it.
     server: Option<String>,
+    /// `--profile` it was made with.
+    profile: Option<String>,
     /// Name of its files in the store.
     key: String,
     signed_in: bool,
@@ -82,6 +84,7 @@ fn status(entry: &Entry, now: u64) -> Status {
     let expires = tokens.as_ref().and_then(|tokens| tokens.expires_at);
     Status {
         server: state.server,
+        profile: state.profile,
         key: entry.key().to_owned(),
         signed_in: tokens.is_some(),
         account: state.account.or(state.subject),
@@ -123,6 +126,9 @@ impl Status {
             // Writing to a string cannot fail.
             let _ = writeln!(out, "  {name:<12}{}", text::sanitize(value, 500));
         };
+        if let Some(profile) = &self.profile {
+            line("profile", profile);
+        }
         let signed_in = match (self.signed_in, &self.account) {
             (true, Some(account)) => format!("yes, as {account}"),
             (true, None) => "yes".to_owned(),

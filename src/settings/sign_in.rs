@@ -62,6 +62,7 @@ pub(super) fn sign_in(
     Ok(Settings {
         server: Arc::new(server.clone()),
         key,
+        profile: args.profile.clone(),
         grant,
         given_client,
         client_metadata,

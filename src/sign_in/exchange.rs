@@ -142,6 +142,7 @@ impl SignIn {
         }
         let address = |url: &Option<Url>| url.as_ref().map(Url::to_string);
         self.keep(|state| {
+            state.profile.clone_from(&self.settings.profile);
             state.server = Some(text::public_url(&self.settings.server));
             state.requested_resource = from.resource.map(str::to_owned);
             state.auth_method = from.client.map(|client| client.auth.method().to_owned());

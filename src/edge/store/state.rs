@@ -21,6 +21,9 @@ pub struct State {
     /// The server's address without user name, password and query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// What the person calls this sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// The authorization server's issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -178,6 +181,7 @@ impl State {
         let before = std::mem::take(self);
         *self = Self {
             server: before.server,
+            profile: before.profile,
             issuer: before.issuer,
             resource: before.resource,
             requested_resource: before.requested_resource,

@@ -23,6 +23,8 @@ pub struct Settings {
     pub server: Arc<Url>,
     /// Name of this sign-in in the store (`key::store_key`).
     pub key: String,
+    /// `--profile`: what the person calls this sign-in.
+    pub profile: Option<String>,
     /// How tokens are got.
     pub grant: Grant,
     /// `--static-oauth-client-info`.
@@ -66,6 +68,7 @@ impl Settings {
         Self {
             server,
             key: key.to_owned(),
+            profile: None,
             grant: Grant::Browser,
             given_client: None,
             client_metadata: Map::new(),
