@@ -3,6 +3,7 @@
 //! In: asking the server whether it wants a sign-in, reading what the person pastes. Out: the
 //! sign-in itself (`crate::sign_in`).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,8 +20,11 @@ use crate::edge::stdio::{self, FromClient};
 use crate::edge::store::Store;
 use crate::error::Failure;
 use crate::proto::auth::challenge::Challenge;
+use crate::proto::classify::Content;
 use crate::proto::revision::NEWEST_WITH_HANDSHAKE;
-use crate::proto::{Input, Level, Refused, Request, Ticket, Verb, classify, text};
+use crate::proto::{
+    Body, Head, Input, Level, Refused, Request, Ticket, Verb, classify, text, transport,
+};
 use crate::settings::Settings;
 use crate::sign_in::{self, Parts, SignIn};
 
@@ -69,27 +73,30 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let mut remote = Remote::new(http, exchange, headers, Some(source), reports);
     let had_tokens = entry.tokens().is_some();
     let mut lines = stdio::read_lines(std::io::stdin(), PASTED);
-    for attempt in 1..=TRIES {
-        let refused = match ask(&mut remote, &mut inputs, &url, Ticket(attempt)).await? {
-            Asked::Refused(refused) => refused,
-            Asked::Accepted if attempt == 1 && !had_tokens => {
+    for attempt in 0..=TRIES {
+        let refused = match ask(&mut remote, &mut inputs, &url, attempt).await? {
+            Some(refused) if attempt < TRIES => refused,
+            Some(_) => break,
+            None if attempt == 0 && !had_tokens => {
                 return say(&format!("{server} does not ask for a sign-in."));
             }
-            Asked::Accepted => {
+            None => {
                 let state = entry.state();
                 let whom = state.account.map(|whom| format!(" as {whom}"));
                 let whom = whom.unwrap_or_default();
-                let already = if attempt == 1 { "already " } else { "" };
+                let already = if attempt == 0 { "already " } else { "" };
                 return say(&format!("You are {already}signed in to {server}{whom}."));
             }
         };
-        let authorizing = sign_in.authorize(&refused);
-        let mut authorizing = std::pin::pin!(authorizing);
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut authorizing => break outcome,
-                Some(line) = lines.recv() => paste(&sign_in, line).await,
+        let pasting = async {
+            while let Some(line) = lines.recv().await {
+                paste(&sign_in, line).await;
             }
+            std::future::pending::<Infallible>().await
+        };
+        let outcome = tokio::select! {
+            outcome = sign_in.authorize(&refused) => outcome,
+            never = pasting => match never {},
         };
         outcome.map_err(|failure| {
             Failure::runtime(format!("{} [{}]", failure.text, failure.kind.as_str()))
@@ -113,60 +120,100 @@ async fn paste(sign_in: &SignIn, line: FromClient) {
 }
 
 enum Asked {
-    /// It answers, in whatever way.
+    /// It lets us in.
     Accepted,
+    /// It answers in another way.
+    Otherwise(Head, Body),
     /// It wants credentials.
     Refused(Refused),
 }
 
-/// Sends `initialize`, and sees whether the server wants a sign-in for it.
+/// Sends `initialize`, or opens the stream of a server that only speaks HTTP+SSE. What comes back
+/// is a refusal for want of credentials, if there was one.
 async fn ask(
     remote: &mut Remote,
     inputs: &mut mpsc::Receiver<Input>,
     url: &Arc<url::Url>,
-    ticket: Ticket,
-) -> Result<Asked, Failure> {
+    attempt: u64,
+) -> Result<Option<Refused>, Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{NEWEST_WITH_HANDSHAKE}","capabilities":{{}},"clientInfo":{{"name":"mcp-bridge","version":"{version}"}}}}}}"#
     );
-    let request = Request {
-        verb: Verb::Post,
+    let request = |verb, accepted, body| Request {
+        verb,
         url: Arc::clone(url),
         headers: vec![
-            (
-                header::ACCEPT,
-                HeaderValue::from_static("application/json, text/event-stream"),
-            ),
+            (header::ACCEPT, HeaderValue::from_static(accepted)),
             (
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),
             ),
         ],
-        body: Bytes::from(body),
+        body,
         after: None,
     };
+    let both = "application/json, text/event-stream";
+    let post = request(Verb::Post, both, Bytes::from(body));
+    let (head, body) = match ask_once(remote, inputs, Ticket(2 * attempt), post).await? {
+        Asked::Accepted => return Ok(None),
+        Asked::Refused(refused) => return Ok(Some(refused)),
+        Asked::Otherwise(head, body) => (head, body),
+    };
+    let failure = Failure::runtime(classify::describe(&head, &body));
+    let content = classify::content(&body.bytes);
+    if head.status >= 500 {
+        return Err(failure);
+    }
+    // An error of MCP's own is said to somebody who was let in.
+    if matches!(content, Content::Rpc(_)) || !transport::may_be_sse(head.status, &content) {
+        return Ok(None);
+    }
+    let get = request(Verb::Get, "text/event-stream", Bytes::new());
+    match ask_once(remote, inputs, Ticket(2 * attempt + 1), get).await? {
+        Asked::Accepted => Ok(None),
+        Asked::Refused(refused) => Ok(Some(refused)),
+        Asked::Otherwise(..) => {
+            Err(failure.hint("check the URL, which usually ends in /mcp or /sse"))
+        }
+    }
+}
+
+async fn ask_once(
+    remote: &mut Remote,
+    inputs: &mut mpsc::Receiver<Input>,
+    ticket: Ticket,
+    request: Request,
+) -> Result<Asked, Failure> {
     remote.start(ticket, request);
     loop {
         match inputs.recv().await {
-            Some(Input::Answer(_, head, body)) if head.status == 401 => {
-                let _ = body;
-                return Ok(Asked::Refused(Refused {
-                    credentials: head.credentials,
-                    challenge: Challenge::parse(&head.headers),
-                    operation: "initialize".to_owned(),
-                    succeeded: Vec::new(),
-                }));
+            Some(Input::Answer(answered, head, body)) if answered == ticket => {
+                let challenge = Challenge::parse(&head.headers);
+                let names_token = matches!(
+                    challenge.error.as_deref(),
+                    Some("insufficient_scope" | "invalid_token")
+                );
+                return Ok(match head.status {
+                    200..=299 => Asked::Accepted,
+                    status if status == 401 || status == 403 && names_token => {
+                        Asked::Refused(Refused {
+                            credentials: head.credentials,
+                            challenge,
+                            operation: "initialize".to_owned(),
+                            succeeded: Vec::new(),
+                        })
+                    }
+                    _ => Asked::Otherwise(head, body),
+                });
             }
-            Some(Input::Answer(_, head, _)) if head.status < 500 => return Ok(Asked::Accepted),
-            Some(Input::Answer(_, head, body)) => {
-                return Err(Failure::runtime(classify::describe(&head, &body)));
-            }
-            Some(Input::Streaming(ticket, _)) => {
+            Some(Input::Streaming(streaming, _)) if streaming == ticket => {
                 remote.cancel(ticket);
                 return Ok(Asked::Accepted);
             }
-            Some(Input::Failed(_, trouble)) => return Err(Failure::runtime(trouble.text)),
+            Some(Input::Failed(failed, trouble)) if failed == ticket => {
+                return Err(Failure::runtime(trouble.text));
+            }
             Some(_) => {}
             None => return Err(Failure::runtime("the exchange with the server was lost")),
         }

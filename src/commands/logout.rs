@@ -12,9 +12,10 @@ use super::run::{launcher, random, spread};
 use crate::edge::http::client::HttpClient;
 use crate::edge::log;
 use crate::edge::oauth::OauthHttp;
-use crate::edge::store::{Entry, Store};
+use crate::edge::store::{Entry, Lock, Store};
 use crate::error::Failure;
 use crate::proto::Level;
+use crate::proto::auth::limits;
 use crate::proto::auth::settings::Settings as SignInSettings;
 use crate::proto::headers::UserHeaders;
 use crate::proto::text;
@@ -99,6 +100,8 @@ async fn sign_out(
         spread: spread(random()),
         by_hand: true,
     });
+    // A bridge that renews the tokens meanwhile would bring them back.
+    let _alone = entry.lock(Lock::Renewal, limits::LOCK_WAIT).await;
     match sign_in.revoke().await {
         Revocation::Revoked => log::say(Level::Info, "the authorization server was told"),
         Revocation::NothingToRevoke => {

@@ -113,10 +113,10 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         memory: Memory { entry, initialize },
     };
     let stops = driver.run().await;
-    if let Some(sign_in) = &signing_in {
-        sign_in.settle(TOKENS_GRACE).await;
-    }
-    if let (Some(sign_in), Some(mut stops)) = (signing_in, stops) {
+    let Some(sign_in) = signing_in else {
+        return Ok(());
+    };
+    if let Some(mut stops) = stops {
         let signalled = async {
             // That the client is gone is known by now.
             while stops
@@ -130,6 +130,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
             () = signalled => {}
         }
     }
+    sign_in.settle(TOKENS_GRACE).await;
     Ok(())
 }
 

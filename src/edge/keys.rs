@@ -1,4 +1,4 @@
-//! Randomness and private keys: verifiers, identifiers, signatures.
+//! Randomness and private keys: verifiers, states, signatures.
 //!
 //! In: the operating system's random numbers, keys in PEM, JSON Web Signatures (RFC 7515). Out:
 //! what is signed (`proto::auth::grant`, `proto::auth::dpop`), where keys come from and are kept.
@@ -46,27 +46,6 @@ pub fn random_token(bytes: usize) -> Result<Secret, Failure> {
     let mut raw = Zeroizing::new(vec![0; bytes]);
     fill(&mut raw)?;
     Ok(Secret::from(URL_SAFE_NO_PAD.encode(&*raw)))
-}
-
-/// A random UUID (RFC 9562 §5.4) in lower case.
-///
-/// # Errors
-/// The operating system gives no random numbers.
-pub fn uuid_v4() -> Result<String, Failure> {
-    let mut raw = [0; 16];
-    fill(&mut raw)?;
-    let raw = u128::from_be_bytes(raw);
-    let (version, variant) = (0xf << 76, 0b11 << 62);
-    let id = raw & !version & !variant | 4 << 76 | 0b10 << 62;
-    let hex = format!("{id:032x}");
-    let mut text = String::with_capacity(36);
-    for (at, digit) in hex.chars().enumerate() {
-        if matches!(at, 8 | 12 | 16 | 20) {
-            text.push('-');
-        }
-        text.push(digit);
-    }
-    Ok(text)
 }
 
 /// A verifier and its challenge for one authorization request (RFC 7636, method `S256`).

@@ -37,13 +37,13 @@ pub const LOG_FILE_LIMIT: u64 = 10 << 20;
 /// How long the end of the process waits for lines that are not yet written.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
 
-/// Secrets that no line may hold; of more, the oldest are forgotten.
+/// Secrets that no line may hold; of more, those used longest ago are forgotten.
 pub const KEPT_OUT: usize = 64;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// What [`keep_out`] was told.
-static SECRETS: Mutex<VecDeque<Secret>> = Mutex::new(VecDeque::new());
+static SECRETS: Mutex<Secrets> = Mutex::new(Secrets(VecDeque::new()));
 
 /// What to say, where and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,30 +99,43 @@ pub fn tell(text: &str, address: &str) {
 /// day when that was forgotten.
 pub fn keep_out(secret: &Secret) {
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    if !secrets.contains(secret) {
-        secrets.truncate(KEPT_OUT - 1);
-        secrets.push_front(secret.clone());
-    }
+    secrets.add(secret);
 }
 
 /// A text without those secrets, and whether it held one.
 fn without_secrets(text: &str) -> (Cow<'_, str>, bool) {
     let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    match mask_quoted(text.as_bytes(), secrets.iter().map(Secret::reveal)) {
-        Some(masked) => {
-            let masked = String::from_utf8_lossy(&masked).into_owned();
-            (Cow::Owned(masked), true)
-        }
+    match secrets.mask(text) {
+        Some(masked) => (Cow::Owned(masked), true),
         None => (Cow::Borrowed(text), false),
+    }
+}
+
+/// Secrets, the one used last in front.
+#[derive(Default)]
+struct Secrets(VecDeque<Secret>);
+
+impl Secrets {
+    fn add(&mut self, secret: &Secret) {
+        self.0.retain(|kept| kept != secret);
+        self.0.truncate(KEPT_OUT - 1);
+        self.0.push_front(secret.clone());
+    }
+
+    /// The text without them; `None`: it holds none.
+    fn mask(&self, text: &str) -> Option<String> {
+        // No spelling of a secret is shorter than the secret.
+        let secrets = self.0.iter().map(Secret::reveal);
+        let secrets = secrets.filter(|secret| secret.len() <= text.len());
+        let masked = mask_quoted(text.as_bytes(), secrets)?;
+        Some(String::from_utf8_lossy(&masked).into_owned())
     }
 }
 
 /// Whether anybody would read a line of this level: worth asking before an expensive text is made.
 #[must_use]
 pub fn enabled(level: Level) -> bool {
-    LOGGER
-        .get()
-        .is_some_and(|logger| logger.file.is_some() || level >= logger.threshold)
+    LOGGER.get().is_some_and(|logger| logger.is_read(level))
 }
 
 /// Writes what is still waiting when it goes.
@@ -176,7 +189,15 @@ impl Logger {
         )
     }
 
+    /// Whether any output gets lines of this level.
+    fn is_read(&self, level: Level) -> bool {
+        self.file.is_some() || level >= self.threshold
+    }
+
     fn say(&self, level: Level, text: &str, time: SystemTime) {
+        if !self.is_read(level) {
+            return;
+        }
         let (text, leaked) = without_secrets(text);
         self.push(level, &text, time);
         if leaked {
@@ -526,6 +547,22 @@ mod tests {
             (value["message"].as_str(), value["url"].as_str()),
             (Some("open:"), Some(&*address))
         );
+    }
+
+    #[test]
+    fn f22_of_many_secrets_those_used_last_are_masked() {
+        let mut secrets = Secrets::default();
+        let secret = |number: usize| Secret::from(format!("canary-{number:04}"));
+        for number in 0..KEPT_OUT {
+            secrets.add(&secret(number));
+        }
+        secrets.add(&secret(0));
+        secrets.add(&secret(KEPT_OUT));
+        let masked = |number| secrets.mask(&format!("<{}>", secret(number).reveal()));
+        assert_eq!(masked(0).as_deref(), Some("<[hidden]>"));
+        assert_eq!(masked(KEPT_OUT).as_deref(), Some("<[hidden]>"));
+        assert_eq!(masked(1), None, "it was used longest ago");
+        assert_eq!(secrets.mask("canary"), None);
     }
 
     #[test]

@@ -102,15 +102,14 @@ impl OauthHttp {
     /// Header) unless a server answers that with 400. The user's headers go to the origin of the
     /// policy's server alone, and `Authorization` not even there.
     pub async fn metadata(&self, url: &Url, policy: &AddressPolicy) -> Fetched {
-        let asking = self.metadata_within_origin(url, policy);
-        match tokio::time::timeout(self.metadata_time, asking).await {
-            Ok(Ok((status, body))) => Fetched::Answer { status, body },
-            Ok(Err(Refused::Forbidden(failure))) => Fetched::Refused(failure),
-            Ok(Err(Refused::Trouble(trouble))) if is_final(trouble.kind) => {
-                Fetched::Refused(failure(trouble, Kind::MetadataInvalid))
+        let quotable = |text: String| self.without_user_values(&text).unwrap_or(text);
+        match self.metadata_or_reason(url, policy).await {
+            Fetched::Refused(mut failure) => {
+                failure.text = quotable(failure.text);
+                Fetched::Refused(failure)
             }
-            Ok(Err(Refused::Trouble(trouble))) => Fetched::Unreachable(trouble.text),
-            Err(_) => Fetched::Unreachable(too_slow(url, self.metadata_time)),
+            Fetched::Unreachable(text) => Fetched::Unreachable(quotable(text)),
+            answer @ Fetched::Answer { .. } => answer,
         }
     }
 
@@ -189,7 +188,7 @@ impl OauthHttp {
                 body,
             })
         };
-        let looked = tokio::time::timeout(limits::METADATA_REQUEST, looking).await;
+        let looked = tokio::time::timeout(self.metadata_time, looking).await;
         looked.ok().flatten()
     }
 
@@ -199,6 +198,19 @@ impl OauthHttp {
         let headers = self.headers.borrow();
         let masked = headers.as_ref()?.hide_values(text.as_bytes())?;
         Some(String::from_utf8_lossy(&masked).into_owned())
+    }
+
+    async fn metadata_or_reason(&self, url: &Url, policy: &AddressPolicy) -> Fetched {
+        let asking = self.metadata_within_origin(url, policy);
+        match tokio::time::timeout(self.metadata_time, asking).await {
+            Ok(Ok((status, body))) => Fetched::Answer { status, body },
+            Ok(Err(Refused::Forbidden(failure))) => Fetched::Refused(failure),
+            Ok(Err(Refused::Trouble(trouble))) if is_final(trouble.kind) => {
+                Fetched::Refused(failure(trouble, Kind::MetadataInvalid))
+            }
+            Ok(Err(Refused::Trouble(trouble))) => Fetched::Unreachable(trouble.text),
+            Err(_) => Fetched::Unreachable(too_slow(url, self.metadata_time)),
+        }
     }
 
     async fn metadata_within_origin(
@@ -218,13 +230,13 @@ impl OauthHttp {
                 .await?;
             let status = response.status().as_u16();
             if matches!(status, 301 | 302 | 303 | 307 | 308) {
-                url = next(&url, &response, hops, policy)?;
+                url = next(start, &url, &response, hops, policy)?;
                 hops += 1;
             } else if status == 400 && headers.remove(PROTOCOL_VERSION).is_some() {
                 url = start.clone();
                 hops = 0;
             } else {
-                return Ok((status, self.body(response, &url).await?));
+                return Ok((status, self.body(response, start).await?));
             }
         }
     }
@@ -414,8 +426,10 @@ fn coding(encoding: &HeaderValue) -> String {
     name.map_or_else(String::new, |name| format!(" with \"{name}\""))
 }
 
-/// Where a redirect of metadata leads: to the same origin, a few times.
+/// Where a redirect of metadata leads: to the same origin, a few times. `start` is what was asked
+/// for: the only one of the addresses that the server did not make up.
 fn next(
+    start: &Url,
     from: &Url,
     response: &Response,
     hops: usize,
@@ -424,21 +438,21 @@ fn next(
     let Some(target) = target(from, response) else {
         return Err(redirect_refused(format!(
             "{} redirects without saying where to; tell its operator",
-            shown(from)
+            shown(start)
         )));
     };
     if target.origin() != from.origin() {
         return Err(redirect_refused(format!(
             "{} redirects to {}, which is another server, so it is not followed; ask its operator \
              to serve the document itself",
-            shown(from),
-            shown(&target)
+            shown(start),
+            origin(&target)
         )));
     }
     if hops >= limits::REDIRECTS {
         return Err(redirect_refused(format!(
             "{} redirects after {hops} redirects already; tell its operator",
-            shown(from)
+            shown(start)
         )));
     }
     policy
@@ -449,9 +463,8 @@ fn next(
 /// The refusal of a redirect that would repeat secrets elsewhere.
 fn redirected(url: &Url, response: &Response) -> Refused {
     let status = response.status().as_u16();
-    let target = target(url, response).map_or_else(String::new, |target| {
-        format!(" to {}", sanitize(&text::origin(&target), EXCERPT_CHARS))
-    });
+    let target =
+        target(url, response).map_or_else(String::new, |target| format!(" to {}", origin(&target)));
     Refused::Forbidden(
         Failure::new(
             Kind::RedirectRefused,
@@ -515,6 +528,11 @@ fn too_slow(url: &Url, limit: Duration) -> String {
 
 fn shown(url: &Url) -> String {
     sanitize(&text::public_url(url), EXCERPT_CHARS)
+}
+
+/// Of an address that a server made up: its path may repeat what the server was sent.
+fn origin(url: &Url) -> String {
+    sanitize(&text::origin(url), EXCERPT_CHARS)
 }
 
 /// A field value that no log shows.

@@ -3,18 +3,21 @@
 //! In: redirects, cookies, the user's headers, time and size limits while bytes move. Out: what an
 //! answer means (`proto`), how connections are made (`http`).
 
+mod gathered;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::Response;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use url::Url;
 
+use self::gathered::Gathered;
 use super::http::client::HttpClient;
 use super::http::tracked::Tracked;
 use super::http::trouble;
@@ -252,9 +255,7 @@ impl Exchange {
             }
             let encoded = response.headers().get(header::CONTENT_ENCODING);
             if let Some(encoding) = encoded.filter(|encoding| *encoding != "identity") {
-                let encoding = Bytes::copy_from_slice(encoding.as_bytes());
-                let encoding = self.hide_secrets(encoding, &carried);
-                let encoding = String::from_utf8_lossy(&encoding);
+                let encoding = self.quotable(encoding.as_bytes(), &carried);
                 let text = format!(
                     "{} compressed its answer with \"{}\", which was not offered",
                     text::origin(&url),
@@ -267,14 +268,21 @@ impl Exchange {
                 });
             }
             if matches!(status, 301 | 302 | 303 | 307 | 308) {
-                let location = response.headers().get(header::LOCATION);
-                let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()));
-                let next = redirect::follow(request.verb, &url, status, location.as_deref(), hops)
-                    .map_err(|refused| Trouble {
+                let field = response.headers().get(header::LOCATION);
+                let location = field.map(|value| String::from_utf8_lossy(value.as_bytes()));
+                let follow = |location: Option<&str>| {
+                    redirect::follow(request.verb, &url, status, location, hops)
+                };
+                let next = follow(location.as_deref()).map_err(|refused| {
+                    // The same words, of an address without secrets.
+                    let location = field.map(|value| self.quotable(value.as_bytes(), &carried));
+                    let refused = follow(location.as_deref()).err().unwrap_or(refused);
+                    Trouble {
                         kind: TroubleKind::Redirect,
                         sent: false,
-                        text: refused.0,
-                    })?;
+                        text: self.quotable(refused.0.as_bytes(), &carried),
+                    }
+                })?;
                 permanent &= next.permanent;
                 url = Arc::new(next.url);
                 hops += 1;
@@ -448,6 +456,12 @@ impl Exchange {
         self.hide_credentials(&bytes, carried).unwrap_or(bytes)
     }
 
+    /// Words of the server as they may be shown.
+    fn quotable(&self, text: &[u8], carried: &Carried) -> String {
+        let text = Bytes::copy_from_slice(text);
+        String::from_utf8_lossy(&self.hide_secrets(text, carried)).into_owned()
+    }
+
     /// The user's own values stay: addresses in a challenge may hold them.
     fn hide_in_challenges(&self, headers: &mut HeaderMap, carried: &Carried) {
         let header::Entry::Occupied(mut fields) = headers.entry(header::WWW_AUTHENTICATE) else {
@@ -547,40 +561,6 @@ fn size(input: &Input) -> usize {
         Input::Answer(_, _, body) => body.bytes.len(),
         Input::Events(_, events) => events.iter().map(|event| event.data.len()).sum(),
         _ => 0,
-    }
-}
-
-/// A body in the making: one piece is kept as it is, several are copied together once.
-#[derive(Default)]
-struct Gathered {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Gathered {
-    fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    fn push(&mut self, chunk: Bytes, announced: Option<u64>) {
-        if self.len() == 0 {
-            self.first = chunk;
-            return;
-        }
-        if self.all.is_empty() {
-            let announced = usize::try_from(announced.unwrap_or_default()).unwrap_or_default();
-            self.all.reserve(announced.min(limits::MESSAGE));
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&chunk);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.all.is_empty() {
-            self.first
-        } else {
-            self.all.freeze()
-        }
     }
 }
 

@@ -43,7 +43,8 @@ pub(super) fn store(
     let keychain = args.store == StoreKind::Keychain;
     if keychain && !cfg!(feature = "keychain") {
         let failure = Failure::usage("--store keychain: this build of mcp-bridge has no keychain");
-        let hint = "keep sign-ins in files, or build mcp-bridge with: cargo install mcp-bridge --features keychain";
+        let hint =
+            "keep sign-ins in files, or build mcp-bridge from its sources with --features keychain";
         return Err(failure.hint(hint));
     }
     let named = VARIABLES
@@ -145,6 +146,8 @@ mod tests {
         for words in ["--store keychain", "--features keychain"] {
             assert!(text.contains(words), "{text}");
         }
+        // A registry may have another program of this name.
+        assert!(!text.contains("install mcp-bridge"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! In: the steps from the authorization request to the tokens, and what is said on the way. Out:
 //! where the browser comes back to (`redirect`), judging what it brings (`proto::auth::callback`).
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::task::JoinHandle;
 use url::Url;
@@ -17,18 +17,14 @@ use super::{SignIn, lock};
 use crate::edge::browser::Launch;
 use crate::edge::callback::page::Page;
 use crate::edge::callback::{Browser, Listener};
-use crate::edge::store::Lock;
 use crate::edge::{keys, log};
 use crate::proto::auth::authorize::{self, Pending};
 use crate::proto::auth::callback::{self, Outcome, Retry};
-use crate::proto::auth::client::{self, Provenance as ClientProvenance};
+use crate::proto::auth::client::Provenance as ClientProvenance;
 use crate::proto::auth::{grant, limits, preflight, quirks};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;
 use crate::proto::{Level, Prompt, text};
-
-/// How long new tokens wait for a process that renews old ones.
-const SAVING: Duration = Duration::from_secs(2);
 
 impl SignIn {
     pub(super) async fn sign_in_with_browser(
@@ -43,6 +39,15 @@ impl SignIn {
             .check_code_flow(allow)
             .map_err(|failure| self.with_hint(failure))?;
         let mut listener = self.listen().await?;
+        if listener.is_none() && !self.by_hand {
+            // Waiting would only keep others from it.
+            let text = format!(
+                "the redirect address for {} is not on this machine: run \"mcp-bridge login URL\" \
+                 with the same options in a terminal, and paste the address that the browser ends at",
+                self.server()
+            );
+            return Err(Failure::new(Kind::SignInRequired, Executed::No, text));
+        }
         let redirect_uri = match (&listener, self.foreign_redirect()) {
             (Some(listener), _) => self.redirect_uri(listener.port()),
             (None, Some(given)) => given.to_owned(),
@@ -124,27 +129,8 @@ impl SignIn {
         let asked = self
             .token_request(&pending.server, Some(&pending.client), form, proof)
             .await;
-        let mut tokens = asked.map_err(|refused| {
-            let unknown = refused.error.code.as_deref() == Some("invalid_client");
-            let provenance = pending.client.provenance;
-            if unknown && provenance == ClientProvenance::Registered {
-                // The next attempt registers anew.
-                if let Err(failure) = self.entry.drop_client() {
-                    log::say(Level::Debug, &failure.text);
-                }
-            }
-            if unknown && provenance != ClientProvenance::Given {
-                return client::rejected(&pending.client, &pending.server, &refused.error);
-            }
-            refused.failure()
-        })?;
-        if self.settings.use_id_token && tokens.id_token.is_none() {
-            let text = "--use-id-token: the authorization server sent no ID token; the scope needs \"openid\" (--static-oauth-client-metadata '{\"scope\": \"openid …\"}')";
-            return Err(Failure::new(Kind::TokenResponseInvalid, Executed::No, text));
-        }
-        if tokens.scope.is_none() {
-            tokens.scope.clone_from(&pending.scope);
-        }
+        let tokens = asked
+            .map_err(|refused| self.sign_in_refused(&pending.client, &pending.server, &refused))?;
         let kept_without_refresh = tokens.refresh.is_none() && tokens.expires_at.is_some();
         let provenance = Provenance {
             server: &pending.server,
@@ -153,11 +139,7 @@ impl SignIn {
             requested_scope: pending.scope.as_deref(),
             origin: Origin::SignedIn,
         };
-        // Nobody must throw away as dead what is being written; but not at the price of losing it.
-        let lock = self.entry.lock(Lock::Renewal, SAVING).await;
-        self.keep_tokens(tokens, &provenance);
-        drop(lock);
-        log::say(Level::Info, &format!("Signed in to {}", self.server()));
+        self.keep_signed_in(tokens, &provenance).await?;
         if kept_without_refresh {
             let hint = quirks::of(&pending.server.issuer).hint.unwrap_or(
                 "some servers give one for --authorize-param prompt=consent or access_type=offline",
@@ -287,8 +269,8 @@ impl SignIn {
         if port.is_none() {
             log::say(
                 Level::Error,
-                "the redirect address is not on this machine: run \"mcp-bridge login URL\" in a \
-                 terminal and paste the address that the browser ends at",
+                "the redirect address is not on this machine: paste here the address that the \
+                 browser ends at",
             );
         }
         if self.settings.no_browser {

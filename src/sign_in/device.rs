@@ -5,13 +5,15 @@
 use super::SignIn;
 use super::attempt::{Desk, Task, pending};
 use super::exchange::{Provenance, identified};
+use super::renewal::say_warning;
 use super::wallet::Origin;
 use crate::edge::log;
 use crate::proto::auth::authorize;
+use crate::proto::auth::client::Provenance as ClientProvenance;
 use crate::proto::auth::device::{self, DeviceCode, Poll};
 use crate::proto::auth::grant;
 use crate::proto::failure::{Executed, Failure, Kind};
-use crate::proto::{Level, Prompt, text};
+use crate::proto::{Prompt, text};
 
 impl SignIn {
     pub(super) async fn sign_in_with_device(
@@ -29,22 +31,34 @@ impl SignIn {
             return Err(Failure::new(Kind::MetadataInvalid, Executed::No, text));
         };
         let scope = task.scope.as_deref();
-        let client = self.identity(server, None, scope, false).await?.client;
         let resource = task.found.resource.as_ref();
         let resource = resource.map(|resource| resource.resource.as_str());
         let resource = authorize::resource(&self.settings, resource);
         let resource = resource.as_deref();
         self.may_open_window()?;
-        let form = identified(
-            server,
-            Some(&client),
-            device::request(scope, resource),
-            endpoint,
-        )
-        .map_err(|refused| refused.failure())?;
-        let started = self.post(endpoint, &form, false).await;
-        let started = started.map_err(|refused| refused.failure())?;
-        let mut code = DeviceCode::read(started.status, &started.body)?;
+        let mut anew = false;
+        let (client, mut code) = loop {
+            let identity = self.identity(server, None, scope, anew).await?;
+            let client = identity.client;
+            let form = device::request(scope, resource);
+            let form = identified(server, Some(&client), form, endpoint)
+                .map_err(|refused| refused.failure())?;
+            let started = self.post(endpoint, &form, false).await;
+            let started = started.map_err(|refused| refused.failure())?;
+            match DeviceCode::read(started.status, &started.body) {
+                Ok(code) => break (client, code),
+                // A registration of earlier days may be forgotten by now.
+                Err(failure)
+                    if failure.kind == Kind::ClientRejected
+                        && client.provenance == ClientProvenance::Registered
+                        && !identity.is_new =>
+                {
+                    say_warning(&failure);
+                    anew = true;
+                }
+                Err(failure) => return Err(failure),
+            }
+        };
         self.show_code(&code, desk);
         let deadline = tokio::time::Instant::now() + code.expires_in;
         let mut pause = code.interval;
@@ -54,14 +68,13 @@ impl SignIn {
             }
             tokio::time::sleep(pause).await;
             let form = grant::device_code(&code.device_code, resource);
+            // The answer may be the tokens: they are kept before the process ends.
+            let _critical = self.critical.read().await;
             let asked = self
                 .token_request(server, Some(&client), form, task.proof)
                 .await;
             match asked {
-                Ok(mut tokens) => {
-                    if tokens.scope.is_none() {
-                        tokens.scope.clone_from(&task.scope);
-                    }
+                Ok(tokens) => {
                     let provenance = Provenance {
                         server,
                         client: Some(&client),
@@ -69,12 +82,13 @@ impl SignIn {
                         requested_scope: scope,
                         origin: Origin::SignedIn,
                     };
-                    self.keep_tokens(tokens, &provenance);
-                    log::say(Level::Info, &format!("Signed in to {}", self.server()));
-                    return Ok(());
+                    return self.keep_signed_in(tokens, &provenance).await;
                 }
                 Err(refused) => match code.after(&refused.error) {
                     Poll::Again(next) => pause = next,
+                    Poll::Failed(_) if refused.error.code.as_deref() == Some("invalid_client") => {
+                        return Err(self.sign_in_refused(&client, server, &refused));
+                    }
                     Poll::Failed(failure) => return Err(failure),
                 },
             }

@@ -4,6 +4,7 @@
 //! single requests (`edge/oauth`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -12,14 +13,18 @@ use super::{SignIn, now};
 use crate::edge::keys::{self, Signer};
 use crate::edge::log;
 use crate::edge::oauth::Answer;
+use crate::edge::store::Lock;
 use crate::proto::Level;
-use crate::proto::auth::client::{self, Client, ClientAuth};
+use crate::proto::auth::client::{self, Client, ClientAuth, Provenance as ClientProvenance};
 use crate::proto::auth::grant::{self, Form};
 use crate::proto::auth::metadata::ServerMetadata;
 use crate::proto::auth::token::{self, TokenError, TokenType, Tokens};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;
 use crate::proto::text;
+
+/// How long new tokens wait for a process that renews old ones.
+const SAVING: Duration = Duration::from_secs(2);
 
 /// What goes into the store with tokens.
 pub(super) struct Provenance<'a> {
@@ -129,6 +134,53 @@ impl SignIn {
         Ok(())
     }
 
+    /// Keeps what a person's sign-in brought.
+    ///
+    /// # Errors
+    /// It is not what the user wants.
+    pub(super) async fn keep_signed_in(
+        &self,
+        mut tokens: Tokens,
+        from: &Provenance<'_>,
+    ) -> Result<(), Failure> {
+        if self.settings.use_id_token && tokens.id_token.is_none() {
+            let text = "--use-id-token: the authorization server sent no ID token; the scope needs \"openid\" (--static-oauth-client-metadata '{\"scope\": \"openid …\"}')";
+            return Err(Failure::new(Kind::TokenResponseInvalid, Executed::No, text));
+        }
+        if tokens.scope.is_none() {
+            tokens.scope = from.requested_scope.map(str::to_owned);
+        }
+        // Nobody must throw away as dead what is being written; but not at the price of losing it.
+        let lock = self.entry.lock(Lock::Renewal, SAVING).await;
+        self.keep_tokens(tokens, from);
+        drop(lock);
+        log::say(Level::Info, &format!("Signed in to {}", self.server()));
+        Ok(())
+    }
+
+    /// Why a person's sign-in brought no tokens. A registration that the server does not know any
+    /// more is forgotten: the next attempt registers anew.
+    pub(super) fn sign_in_refused(
+        &self,
+        client: &Client,
+        server: &ServerMetadata,
+        refused: &Refused,
+    ) -> Failure {
+        if refused.error.code.as_deref() != Some("invalid_client") {
+            return refused.failure();
+        }
+        if client.provenance == ClientProvenance::Registered
+            && let Err(failure) = self.entry.drop_client()
+        {
+            log::say(Level::Debug, &failure.text);
+        }
+        if client.provenance == ClientProvenance::Given {
+            refused.failure()
+        } else {
+            client::rejected(client, server, &refused.error)
+        }
+    }
+
     /// Writes tokens down, then uses them. Tokens that cannot be written are used all the same.
     pub(super) fn keep_tokens(&self, mut tokens: Tokens, from: &Provenance<'_>) {
         let subject = tokens.id_token.as_ref().and_then(subject);
@@ -145,6 +197,7 @@ impl SignIn {
             state.profile.clone_from(&self.settings.profile);
             state.server = Some(text::public_url(&self.settings.server));
             state.requested_resource = from.resource.map(str::to_owned);
+            state.client_id = from.client.map(|client| client.id.clone());
             state.auth_method = from.client.map(|client| client.auth.method().to_owned());
             state.token_endpoint = address(&from.server.token_endpoint);
             if from.server.revocation_endpoint.is_some() || from.origin == Origin::SignedIn {

@@ -63,7 +63,10 @@ impl SignIn {
         let Some(given) = &self.settings.given_client else {
             return self.entry.client();
         };
-        let issuer = self.entry.state().issuer?;
+        let state = self.entry.state();
+        let issuer = state
+            .issuer
+            .filter(|_| state.client_id.as_ref() == Some(&given.id))?;
         Some(Client {
             id: given.id.clone(),
             auth: ClientAuth::None,

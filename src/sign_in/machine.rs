@@ -49,15 +49,12 @@ impl SignIn {
     ) -> Result<(), Failure> {
         let refused = self.wallet().tokens().map(|tokens| tokens.access.clone());
         let _lock = self.entry.lock(Lock::Renewal, limits::LOCK_WAIT).await?;
-        if self.wallet().reload(&self.entry) {
-            let wallet = self.wallet();
-            let fresh = wallet.tokens().filter(|tokens| {
-                Some(&tokens.access) != refused.as_ref()
-                    && !tokens.is_due(super::now(), self.spread)
-            });
-            if fresh.is_some() {
-                return Ok(());
-            }
+        self.wallet().reload(&self.entry);
+        let is_there = self.wallet().tokens().is_some_and(|tokens| {
+            Some(&tokens.access) != refused.as_ref() && !tokens.is_due(super::now(), self.spread)
+        });
+        if is_there {
+            return Ok(());
         }
         if proof {
             self.ensure_proof_key()?;
@@ -175,7 +172,15 @@ impl SignIn {
             match discovery.step() {
                 Step::Get(url) => discovery.take(self.http.metadata(&url, policy).await),
                 Step::Done(found) => return found.server.token_endpoint.ok_or_else(missing),
-                Step::Failed(failure) => return Err(failure),
+                Step::Failed(failure) => {
+                    let text = format!(
+                        "--enterprise-idp: the metadata of the issuer {} cannot be used; name its \
+                         token_endpoint there",
+                        text::sanitize(issuer, 200)
+                    );
+                    log::say(Level::Debug, &failure.text);
+                    return Err(Failure { text, ..failure });
+                }
             }
         }
     }

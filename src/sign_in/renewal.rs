@@ -218,6 +218,8 @@ impl SignIn {
         if quirks::of(&server.issuer).refresh_needs_scope {
             scope = tokens.scope.clone().or_else(|| requested.clone());
         }
+        // It was asked for with a scope.
+        let mut with_scope = scope.is_some();
         let (mut tries, mut lost_once) = (0, false);
         loop {
             let form = grant::refresh(refresh, scope.as_deref(), resource.as_deref());
@@ -244,7 +246,15 @@ impl SignIn {
                 return Err(failure);
             }
             match refused.error.refusal() {
-                Refusal::WithoutScope if scope.take().is_some() => {}
+                Refusal::WithoutScope if scope.take().is_some() => with_scope = true,
+                Refusal::Suspicious | Refusal::WithoutScope
+                    if wants_scope(&refused.error)
+                        && scope.is_none()
+                        && !std::mem::replace(&mut with_scope, true)
+                        && (tokens.scope.is_some() || requested.is_some()) =>
+                {
+                    scope = tokens.scope.clone().or_else(|| requested.clone());
+                }
                 Refusal::Temporary if refused.sent && !std::mem::replace(&mut lost_once, true) => {}
                 Refusal::Temporary => {
                     tries += 1;
@@ -392,6 +402,12 @@ fn may_pass(refused: &Refused) -> bool {
             Kind::RefreshUnavailable | Kind::Connect | Kind::Timeout | Kind::StreamEnded
         )
     })
+}
+
+/// Whether a refusal is about a scope that was not repeated, as some servers want it.
+fn wants_scope(error: &TokenError) -> bool {
+    let said = error.description.as_deref().unwrap_or_default();
+    error.code.as_deref() == Some("invalid_scope") || said.to_lowercase().contains("scope")
 }
 
 /// The failure of a renewal that may work later.

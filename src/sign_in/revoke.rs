@@ -1,6 +1,6 @@
-//! Signing out: the authorization server is told first, then everything is forgotten here.
+//! Signing out at the authorization server.
 //!
-//! In: the order (RFC 7009 §2.1). Out: files (`edge/store`).
+//! In: the order (RFC 7009 §2.1). Out: forgetting it here (`edge/store`).
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use super::exchange::identified;
 use crate::proto::auth::challenge::Challenge;
 use crate::proto::auth::grant;
 use crate::proto::auth::metadata::same_issuer;
-use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::text;
 
 /// Longest pause that the authorization server may ask for.
@@ -32,6 +31,7 @@ impl SignIn {
     /// Revokes the stored tokens where the authorization server offers that: the refresh token
     /// first, for it is the one that lasts.
     pub async fn revoke(&self) -> Revocation {
+        self.wallet().reload(&self.entry);
         let tokens = self.wallet().tokens().cloned();
         let Some(tokens) = tokens else {
             return Revocation::NothingToRevoke;
@@ -92,19 +92,5 @@ impl SignIn {
             }
         }
         Revocation::Revoked
-    }
-
-    /// Forgets the sign-in here; with `client`, the registration too.
-    ///
-    /// # Errors
-    /// What could not be removed.
-    pub fn forget(&self, client: bool) -> Result<(), Failure> {
-        let outcome = self.entry.forget(client);
-        self.wallet().drop_tokens(&self.entry);
-        self.say_notes();
-        outcome.map_err(|left| {
-            let text = format!("could not be removed: {}", left.join(", "));
-            Failure::new(Kind::StoreUnwritable, Executed::No, text)
-        })
     }
 }

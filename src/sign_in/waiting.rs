@@ -1,14 +1,17 @@
 //! One sign-in for all processes: who has the turn, and what the others do meanwhile.
 //!
-//! In: waiting for another process, and using what it brings. Out: the lock itself (`edge/store`).
+//! In: waiting for another process, handing it what was pasted here, and using what it brings. Out: the lock itself (`edge/store`).
 
 use std::time::Duration;
 
 use super::attempt::{Desk, Task};
 use super::{SignIn, now};
+use crate::edge::callback::forward::forward;
 use crate::edge::log;
 use crate::edge::store::{Held, Lock};
+use crate::proto::auth::callback;
 use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::secret::Secret;
 use crate::proto::{Level, Prompt};
 
 /// Pause between looks at what another process does.
@@ -19,7 +22,7 @@ impl SignIn {
     pub(super) async fn wait_for_turn(
         &self,
         task: &Task,
-        desk: &Desk,
+        desk: &mut Desk,
     ) -> Result<Option<Held>, Failure> {
         let deadline = tokio::time::Instant::now() + self.settings.timeout;
         let (mut stamp, mut link) = (self.entry.tokens_stamp(), None);
@@ -60,7 +63,14 @@ impl SignIn {
                 );
                 return Err(Failure::new(Kind::AuthorizationTimeout, Executed::No, text));
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                Some(pasted) = desk.pasted.recv() => {
+                    let taken = hand_over(link.as_ref(), &pasted.text).await;
+                    // The person may have given up waiting for the verdict.
+                    let _ = pasted.answer.send(taken);
+                }
+            }
         }
     }
 
@@ -73,5 +83,16 @@ impl SignIn {
         };
         let is_other = task.refused.as_ref() != Some(&tokens.access);
         is_other && !tokens.is_expired(now())
+    }
+}
+
+/// A pasted address belongs to the process that gave the person the link.
+async fn hand_over(link: Option<&Secret>, text: &Secret) -> Result<(), String> {
+    let link = link.ok_or("the process that signs in gave no link yet")?;
+    let url = callback::forwarded(link, text.reveal())?;
+    match forward(&url).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the process that signs in did not succeed with it".to_owned()),
+        Err(_) => Err("the process that signs in does not answer".to_owned()),
     }
 }

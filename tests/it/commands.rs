@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 
-use crate::sign_in::{conversation, expire_stored, start, stored};
+use crate::sign_in::{conversation, expire_stored, refused_handshake, start, stored};
 use crate::support::{
-    AuthWorld, Bridge, Browser, Decision, Launch, Legacy, Person, Reply, Rules, auth_world, rpc,
-    wait_link,
+    AuthWorld, Bridge, Browser, Decision, Door, Launch, Legacy, Person, Remote, Reply, Rules,
+    auth_world, rpc, wait_link,
 };
 
 /// What a command printed, how it ended, and what it said beside.
@@ -200,6 +200,100 @@ fn c39_the_query_alone_will_do() {
     bridge.send_raw(format!("{query}\n"));
     let said = finish(&world, &mut bridge);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[test]
+fn c39_login_hands_the_address_to_the_bridge_that_waits_for_it() {
+    let world = auth_world();
+    let bridge = start(world.headless().args(["--initialize-wait", "60"]));
+    bridge.send(&rpc::initialize(1, rpc::VERSION));
+    let address = end_of(&wait_link(&bridge, 1));
+    let file = world.home.path().join("stdout");
+    let shell = format!("exec \"$0\" \"$@\" >'{}'", file.display());
+    let mut terminal = start(login(&world).under(["/bin/sh", "-c", &shell]));
+    terminal.wait_stderr("is signing in to");
+    let wrong = address.replace("state=", "state=x");
+    terminal.send_raw(format!("{wrong}\n"));
+    terminal.wait_stderr("not the one of this sign-in");
+    terminal.send_raw(format!("{address}\n"));
+    let said = finish(&world, &mut terminal);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.out.contains("You are signed in"), "{}", said.out);
+    assert!(bridge.response(1).get("result").is_some());
+    bridge.finish();
+    assert_eq!(world.auth.count("/authorize"), 1);
+    assert_eq!(world.auth.grants("authorization_code").len(), 1);
+}
+
+#[test]
+fn c39_a_redirect_address_elsewhere_is_for_login_alone() {
+    let world = auth_world();
+    let metadata = json!({"redirect_uris": ["https://app.example/back"]}).to_string();
+    let options = ["--static-oauth-client-metadata", &metadata];
+    let bridge = start(world.bridge().args(options));
+    let text = refused_handshake(&bridge, 1, "sign_in_required");
+    assert!(text.contains("mcp-bridge login URL"), "{text}");
+    assert_eq!(world.launcher.count(), 0);
+    let file = world.home.path().join("stdout");
+    let shell = format!("exec \"$0\" \"$@\" >'{}'", file.display());
+    let launch = login(&world).args(options).args(["--no-browser"]);
+    let mut terminal = start(launch.under(["/bin/sh", "-c", &shell]));
+    let address = end_of(&wait_link(&terminal, 1));
+    assert!(
+        address.starts_with("https://app.example/back?"),
+        "{address}"
+    );
+    terminal.send_raw(format!("{address}\n"));
+    let said = finish(&world, &mut terminal);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    bridge.send(&rpc::initialize(2, rpc::VERSION));
+    assert!(bridge.response(2).get("result").is_some());
+    bridge.finish();
+}
+
+#[test]
+fn what_is_typed_does_not_keep_login_from_giving_up() {
+    let world = world_with(|rules| {
+        rules.device_flow = true;
+        rules.decision = Decision::Nothing;
+    });
+    let options = ["--device-code", "--auth-timeout", "1"];
+    let file = world.home.path().join("stdout");
+    let shell = format!("exec \"$0\" \"$@\" >'{}'", file.display());
+    let launch = login(&world).args(options);
+    let mut terminal = start(launch.under(["/bin/sh", "-c", &shell]));
+    terminal.send_raw("hello\n");
+    terminal.wait_stderr("/activate");
+    terminal.send_raw("hello\n");
+    let said = finish(&world, &mut terminal);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("[authorization_timeout]"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn login_asks_a_server_that_only_streams() {
+    let streams = |door: &mut Door| door.only = Some(vec!["GET".to_owned()]);
+    let world = AuthWorld::with(Legacy::http_sse(), |_| {}, streams);
+    let said = run(&world, login(&world));
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.out.contains("You are signed in"), "{}", said.out);
+    assert_eq!(world.launcher.count(), 1);
+    world.remote.take_violations();
+}
+
+#[test]
+fn login_at_a_wrong_address_says_so() {
+    let world = auth_world();
+    world.remote.may_stay_uncalled();
+    let nothing = Remote::serve(|_| Reply::status(404));
+    let said = run(&world, world.command(["login", &nothing.url()]));
+    assert_eq!(said.code, Some(1), "{} {}", said.out, said.stderr);
+    assert!(said.stderr.contains("check the URL"), "{}", said.stderr);
+    assert_eq!(nothing.keys(), ["initialize", "GET"]);
 }
 
 #[test]

@@ -6,7 +6,9 @@
 
 use serde_json::{Value, json};
 
-use crate::sign_in::{call, conversation, expire_stored, refused_handshake, start, stored};
+use crate::sign_in::{
+    call, conversation, expire_stored, forget_tokens, refused_handshake, start, stored,
+};
 use crate::support::{
     AuthServer, AuthWorld, Decision, Legacy, Place, Rules, auth_world, oauth_error, rpc,
 };
@@ -130,6 +132,26 @@ fn e07_the_client_hears_address_and_code() {
     world.auth.rules(|rules| rules.decision = Decision::Approve);
     bridge.recv_method("notifications/tools/list_changed");
     call(&mut bridge);
+    bridge.finish();
+}
+
+#[test]
+fn b19_a_forgotten_registration_is_made_anew_for_a_device_too() {
+    let world = world_with(|rules| rules.device_flow = true);
+    conversation(world.bridge().args(["--device-code"]));
+    forget_tokens(&world);
+    world.auth.forget_clients();
+    conversation(world.bridge().args(["--device-code"]));
+    assert_eq!(world.auth.registrations().len(), 2);
+    assert_no_browser(&world);
+}
+
+#[test]
+fn an_id_token_that_is_wanted_has_to_come_with_a_device_too() {
+    let world = world_with(|rules| rules.device_flow = true);
+    let bridge = start(world.bridge().args(["--device-code", "--use-id-token"]));
+    let text = refused_handshake(&bridge, 1, "token_response_invalid");
+    assert!(text.contains("--use-id-token"), "{text}");
     bridge.finish();
 }
 

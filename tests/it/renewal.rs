@@ -537,6 +537,24 @@ fn d18_a_client_of_the_users_own_that_is_refused_is_named_and_nothing_is_thrown_
 }
 
 #[test]
+fn d10_h04_a_scope_that_is_missed_is_repeated() {
+    let world = signed_in(|_| {});
+    world.auth.on("/token", |visit| {
+        if visit.get("grant_type") == Some("refresh_token") && visit.get("scope").is_none() {
+            let body = r#"{"error":"invalid_request","error_description":"AADSTS90009: scope is missing"}"#;
+            return Reply::json_text(body.to_owned()).with_status(400);
+        }
+        visit.usual()
+    });
+    expires(&world, -MINUTE, 60 * MINUTE);
+    let mut bridge = start(&world);
+    bridge.handshake();
+    echoes(&mut bridge);
+    bridge.finish();
+    assert_eq!(world.launcher.count(), 1, "browser windows");
+}
+
+#[test]
 fn d19_an_odd_refusal_counts_the_second_time() {
     for code in ["invalid_request", "interaction_required", "invalid_target"] {
         let (world, mut bridge) = at_work(|_| {});
@@ -560,6 +578,27 @@ fn d19_an_odd_refusal_counts_the_second_time() {
         assert_eq!(world.launcher.count(), 2, "{code}");
         assert_eq!(renewals(&world), 2, "{code}");
     }
+}
+
+/// As small servers refuse: in words of their own, without a code.
+#[test]
+fn d19_a_refusal_in_plain_words_locks_nobody_out() {
+    let (world, mut bridge) = at_work(|_| {});
+    world.auth.end_access_tokens();
+    world
+        .auth
+        .on("/token", |visit| match visit.get("grant_type") {
+            Some("refresh_token") => {
+                Reply::json(&json!({"detail": "no such token"})).with_status(401)
+            }
+            _ => visit.usual(),
+        });
+    let text = fails(&mut bridge, "refresh_unavailable");
+    assert!(text.contains("no such token"), "{text}");
+    assert_eq!(world.launcher.count(), 1);
+    echoes(&mut bridge);
+    assert_eq!(world.launcher.count(), 2);
+    assert_eq!(renewals(&world), 2);
 }
 
 #[test]

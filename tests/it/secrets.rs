@@ -493,3 +493,25 @@ fn f22_a_server_that_quotes_our_headers_shows_no_secret() {
         assert!(message.contains("refused: [hidden]"), "{status}: {message}");
     }
 }
+
+#[test]
+fn f22_a_redirect_that_quotes_our_headers_shows_no_secret() {
+    for start in ["https://elsewhere.example/", "/", "https://["] {
+        let remote = Remote::serve(move |call| {
+            let quoted = call.header("x-typed").unwrap_or_default();
+            assert_eq!(quoted, HEADER);
+            // So long that the secret is cut where texts are shortened.
+            let padding = "x".repeat(260);
+            let status = if call.path == "/mcp" && start == "/" {
+                307
+            } else {
+                303
+            };
+            Reply::redirect(status, &format!("{start}{quoted}/{padding}/{quoted}"))
+        });
+        let home = home();
+        let (launch, _) = with_secrets(&remote.url(), &home, "text");
+        let message = assert_fails_clean(launch.args(["--transport", "http-only"]), &[]);
+        assert!(message.contains("redirects to"), "{message}");
+    }
+}

@@ -512,6 +512,33 @@ fn c45_a_signal_ends_it_at_once_and_the_next_start_takes_over() {
 }
 
 #[test]
+fn c45_a_signal_while_the_client_is_gone_does_not_lose_what_the_person_just_did() {
+    let world = auth_world().browser(Browser::Waits);
+    let gate = Gate::new();
+    let held = gate.clone();
+    world
+        .auth
+        .on_nth("/token", 1, move |visit| visit.usual().after(&held));
+    let mut bridge = begin(&world);
+    let link = world.launcher.wait_start(1).link().to_owned();
+    bridge.close_stdin();
+    bridge.wait_stderr("a sign-in is under way");
+    std::thread::scope(|scope| {
+        scope.spawn(|| Person::new().open(&link));
+        world.auth.wait_visit("/token", 1);
+        bridge.signal(Signal::TERM);
+        // One that ends at once would be gone by then.
+        std::thread::sleep(Duration::from_millis(300));
+        gate.open();
+    });
+    let ended = bridge.ended();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    one_more_works(&world);
+    assert_eq!(world.launcher.count(), 1, "browser windows");
+    store_is_tidy(&world);
+}
+
+#[test]
 fn f12_a_sign_in_that_was_refused_leaves_nothing_pending() {
     let world = AuthWorld::with(
         Legacy::sessions(),

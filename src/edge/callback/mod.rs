@@ -3,6 +3,7 @@
 //! In: sockets on loopback, HTTP, and holding the browser until the outcome is known. Out: what a
 //! request means (`proto::auth::callback`), what the pages say ([`page`]).
 
+pub mod forward;
 pub mod page;
 
 use std::collections::VecDeque;

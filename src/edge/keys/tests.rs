@@ -147,20 +147,6 @@ fn c04_states_have_128_bits_and_are_never_the_same() {
 }
 
 #[test]
-fn uuids_have_version_and_variant() {
-    let ids: HashSet<String> = (0..1000).map(|_| uuid_v4().unwrap()).collect();
-    assert_eq!(ids.len(), 1000);
-    for id in ids {
-        let groups: Vec<usize> = id.split('-').map(str::len).collect();
-        assert_eq!(groups, [8, 4, 4, 4, 12], "{id}");
-        assert_eq!(&id[14..15], "4", "{id}");
-        assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
-        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
-        assert!(id.bytes().all(is_hex), "{id}");
-    }
-}
-
-#[test]
 fn e03_every_kind_of_key_signs_and_its_jwk_verifies() {
     for (pem, algorithm) in [(RSA, "RS256"), (P256, "ES256"), (ED25519_KEY, "EdDSA")] {
         let signer = signer(pem);

@@ -279,6 +279,32 @@ async fn a19_no_redirect_reaches_a_second_origin() {
 }
 
 #[tokio::test]
+async fn f22_a_redirect_that_quotes_our_headers_shows_no_secret() {
+    let quote = |request: &str| {
+        let key = field(request, "x-api-key").unwrap_or_default();
+        let long = format!("/{}/{key}", "x".repeat(EXCERPT_CHARS));
+        (key, long)
+    };
+    for start in ["http://127.0.0.1:1", ""] {
+        let server = Server::new(move |request| {
+            let (key, long) = quote(request);
+            assert_eq!(key, "canary-key");
+            let is_second = request.starts_with("GET /canary-key ");
+            let location = match start {
+                "" if is_second => "http://127.0.0.1:1/".to_owned(),
+                "" => format!("/{key}"),
+                other => format!("{other}/{key}{long}"),
+            };
+            answer("302 Found", &format!("Location: {location}\r\n"), "")
+        });
+        let url = server.url("/");
+        let failure = refused(metadata(&client(), &url, &local(&url)).await);
+        assert_eq!(failure.kind, Kind::RedirectRefused);
+        assert!(!failure.text.contains("canary"), "{}", failure.text);
+    }
+}
+
+#[tokio::test]
 async fn d04_a_post_is_never_redirected() {
     let second = Server::always(answer("200 OK", "", "{}"));
     let elsewhere = format!("Location: {}\r\n", second.url("/x?key=canary"));

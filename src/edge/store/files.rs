@@ -166,8 +166,13 @@ impl Files {
                 Some(content)
             }
             Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(trouble) => {
-                self.warn(&path, trouble, "read");
+            Err(Trouble::Io(error)) => {
+                let text = format!("cannot read {}, which is not used: {error}", shown(&path));
+                self.notes.warn(Kind::StoreUnwritable, &text);
+                None
+            }
+            Err(Trouble::Insecure(text)) => {
+                self.notes.warn(Kind::StoreInsecure, &text);
                 None
             }
         }
@@ -306,7 +311,7 @@ impl Files {
         self.folder(room, true).ok()
     }
 
-    /// Says why a file is not used.
+    /// Says why a file is not written or locked.
     pub(super) fn warn(&self, path: &Path, trouble: Trouble, what: &str) {
         match trouble {
             Trouble::Insecure(text) => self.notes.warn(Kind::StoreInsecure, &text),

@@ -15,8 +15,9 @@
 //! processes and planted files. Out: where BASE is (`crate::settings`), which KEY a server has
 //! (`proto::auth::key`), when tokens are renewed (`sign_in`).
 //!
-//! Every call is short, and none but [`Entry::lock`] and [`Entry::lease`] waits; only a keychain may
-//! hold its caller up, for [`limits::KEYCHAIN`] at most. Where the disk cannot be used, the same
+//! Every call is short, and none but [`Entry::lock`] and [`Entry::lease`] waits. Two things may hold
+//! their caller up: a keychain, for [`limits::KEYCHAIN`] at most, and another process that is
+//! changing the same state, for a second at most. Where the disk cannot be used, the same
 //! calls work in memory and [`Store::take_notes`] says so. Where the keychain cannot be used nothing
 //! takes its place.
 

@@ -63,7 +63,8 @@ pub(super) fn replace(path: &Path, bytes: &[u8], calls: &mut impl Calls) -> io::
     Ok(())
 }
 
-/// Creates the file with this content if nothing has its name. Readers never see a part of it.
+/// Creates the file with this content if nothing has its name. Where there are hard links, readers
+/// never see a part of it.
 ///
 /// # Errors
 /// `AlreadyExists` when something has its name.

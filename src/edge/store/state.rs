@@ -42,6 +42,9 @@ pub struct State {
     /// `revocation_endpoint` (RFC 8414 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocation_endpoint: Option<String>,
+    /// `client_id` of the last sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
     /// How the client identified itself at the token endpoint (RFC 7591 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<String>,
@@ -171,8 +174,13 @@ impl State {
         self.token_type = Some(token_type.to_owned());
         self.requested_scope.clone_from(&tokens.requested_scope);
         self.scope.clone_from(&tokens.scope);
-        if tokens.issuer.is_some() {
+        if tokens.issuer.is_some() && tokens.issuer != self.issuer {
             self.issuer.clone_from(&tokens.issuer);
+            // These belong to the one before.
+            self.token_endpoint = None;
+            self.revocation_endpoint = None;
+            self.auth_method = None;
+            self.requested_resource = None;
         }
     }
 
@@ -188,6 +196,7 @@ impl State {
             authorization_endpoint: before.authorization_endpoint,
             token_endpoint: before.token_endpoint,
             revocation_endpoint: before.revocation_endpoint,
+            client_id: before.client_id,
             auth_method: before.auth_method,
             brake: before.brake,
             initialize: before.initialize,
@@ -279,6 +288,32 @@ mod tests {
             dpop_key: Some("CANARY".into()),
             ..State::default()
         }
+    }
+
+    #[test]
+    fn a26_another_issuer_inherits_no_endpoint() {
+        let tokens = |issuer: &str| Tokens {
+            issuer: Some(issuer.to_owned()),
+            ..Tokens::default()
+        };
+        let mut state = State {
+            issuer: Some("https://one.example".to_owned()),
+            token_endpoint: Some("https://one.example/token".to_owned()),
+            revocation_endpoint: Some("https://one.example/revoke".to_owned()),
+            requested_resource: Some("https://example.com/mcp".to_owned()),
+            auth_method: Some("none".to_owned()),
+            ..full()
+        };
+        state.signed_in(&tokens("https://one.example"));
+        assert!(state.token_endpoint.is_some() && state.requested_resource.is_some());
+        // Whoever is interrupted here must not renew at the old place.
+        state.signed_in(&tokens("https://two.example"));
+        assert_eq!(state.issuer.as_deref(), Some("https://two.example"));
+        assert_eq!(
+            (state.token_endpoint, state.revocation_endpoint),
+            (None, None)
+        );
+        assert_eq!((state.requested_resource, state.auth_method), (None, None));
     }
 
     #[test]

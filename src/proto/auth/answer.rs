@@ -84,6 +84,16 @@ pub(super) fn refused(members: &Members) -> Option<Refused> {
     })
 }
 
+/// What a refusal without an error code says, fit for a terminal: `detail` or `message`, as web
+/// frameworks call it, by itself or inside of `error`.
+pub(super) fn plain_words(members: &Members) -> Option<String> {
+    let inner = members.get("error").and_then(Value::as_object);
+    let members = inner.unwrap_or(members);
+    let words = ["detail", "message"].map(|name| members.get(name).and_then(Value::as_str));
+    let words = words.into_iter().flatten().find(|text| !text.is_empty());
+    words.map(|text| excerpt(text.as_bytes()))
+}
+
 /// Whether the answer brings what was asked for, which has to stay byte for byte as it is. Of any
 /// other one, only the words are of use.
 #[must_use]

@@ -2,7 +2,7 @@
 //! of it.
 //!
 //! In: the address to open, and whether it may be opened. Out: opening it (`edge/browser`),
-//! randomness (`edge/random`).
+//! randomness (`edge/keys`).
 
 use std::fmt::Write as _;
 use std::time::SystemTime;

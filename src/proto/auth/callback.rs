@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Url, form_urlencoded};
 
+use super::address::is_loopback;
 use super::authorize::Pending;
 use super::client::Provenance;
 use crate::proto::failure::{Executed, Failure, Kind};
@@ -107,30 +108,14 @@ pub fn judge(pending: &Pending, port: u16, path: &str, request: &Request<'_>) ->
 /// # Errors
 /// A sentence that says what is missing or wrong; the person may paste again.
 pub fn pasted(pending: &Pending, text: &str) -> Result<Outcome, String> {
-    let text = text.trim();
-    let text = text.split('#').next().unwrap_or_default();
-    let query = match text.split_once('?') {
-        Some(("", query)) => query,
-        Some((address, query)) if is_redirect(pending, address) => query,
-        Some(_) => {
-            return Err(format!(
-                "that is another address; paste the one that the browser ends up on, which begins \
-                 with {}",
-                pending.redirect_uri
-            ));
-        }
-        None => text,
-    };
+    let query = query(&pending.redirect_uri, text)?;
     answer(pending, query).map_err(|fault| {
         match fault {
             Fault::Repeated => "that address has a parameter twice; copy it once more",
             Fault::NoState => {
                 "that address has no `state`; paste all of the address that the browser ends up on"
             }
-            Fault::WrongState => {
-                "the `state` in that address is not the one of this sign-in; use the link that was \
-                 shown last"
-            }
+            Fault::WrongState => WRONG_STATE,
             Fault::NoCode => {
                 "that address has neither `code` nor `error`; paste the one that the browser ends \
                  up on after you signed in"
@@ -139,6 +124,52 @@ pub fn pasted(pending: &Pending, text: &str) -> Result<Outcome, String> {
         .to_owned()
     })
 }
+
+/// The address to ask for in the place of a browser that cannot reach this machine, so that
+/// another process here gets what was pasted. `link` is the one that it gave the person.
+///
+/// # Errors
+/// A sentence: it waits for no such address, or for another one.
+pub fn forwarded(link: &Secret, text: &str) -> Result<Url, String> {
+    let link = Url::parse(link.reveal()).ok();
+    let parameter = |name: &str| {
+        let mut pairs = link.as_ref()?.query_pairs();
+        Some(pairs.find(|(key, _)| key == name)?.1.into_owned())
+    };
+    let redirect = parameter("redirect_uri").and_then(|uri| Url::parse(&uri).ok());
+    let (Some(mut redirect), Some(state)) = (
+        redirect.filter(is_loopback),
+        parameter("state").map(Secret::from),
+    ) else {
+        return Err("the process that signs in waits for no address".to_owned());
+    };
+    let query = query(redirect.as_str(), text)?;
+    let is_ours = form_urlencoded::parse(query.as_bytes())
+        .any(|(key, value)| key == "state" && same(value.as_bytes(), state.reveal().as_bytes()));
+    if !is_ours {
+        return Err(WRONG_STATE.to_owned());
+    }
+    redirect.set_query(Some(query));
+    Ok(redirect)
+}
+
+/// The query of a pasted redirect address, or of what was pasted alone.
+fn query<'a>(redirect_uri: &str, text: &'a str) -> Result<&'a str, String> {
+    let text = text.trim();
+    let text = text.split('#').next().unwrap_or_default();
+    match text.split_once('?') {
+        Some(("", query)) => Ok(query),
+        Some((address, query)) if is_redirect(redirect_uri, address) => Ok(query),
+        Some(_) => Err(format!(
+            "that is another address; paste the one that the browser ends up on, which begins \
+             with {redirect_uri}"
+        )),
+        None => Ok(text),
+    }
+}
+
+const WRONG_STATE: &str = "the `state` in that address is not the one of this sign-in; use the \
+                           link that was shown last";
 
 /// Why an answer is not one to the pending request.
 enum Fault {
@@ -359,8 +390,7 @@ fn is_local(origin: &str) -> bool {
 }
 
 /// Whether a pasted address is the redirect address, with or without its scheme: browsers hide it.
-fn is_redirect(pending: &Pending, address: &str) -> bool {
-    let expected = pending.redirect_uri.as_str();
+fn is_redirect(expected: &str, address: &str) -> bool {
     address == expected || Some(address) == expected.strip_prefix("http://")
 }
 

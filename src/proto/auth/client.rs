@@ -9,7 +9,7 @@ use url::Url;
 
 use super::address::is_loopback;
 use super::grant::DEVICE_GRANT;
-use super::metadata::ServerMetadata;
+use super::metadata::{ServerMetadata, same_issuer};
 use super::settings::{GivenClient, Grant, Settings};
 use super::token::TokenError;
 use crate::proto::failure::{Executed, Failure, Kind};
@@ -374,12 +374,6 @@ fn use_stored(stored: &Client, server: &ServerMetadata) -> Client {
         client.auth = ClientAuth::with_secret(secret.clone(), server);
     }
     client
-}
-
-/// Whether two issuers are the same one; a slash at the end does not make a difference.
-fn same_issuer(one: &str, other: &str) -> bool {
-    let bare = |issuer| str::strip_suffix(issuer, "/").unwrap_or(issuer);
-    bare(one) == bare(other)
 }
 
 /// Whether a registered redirect address covers the one in use: the same, or the same without its

@@ -21,10 +21,6 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// (draft-ietf-oauth-identity-assertion-authz-grant).
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
-/// What an authorization server that takes such grants lists in
-/// `authorization_grant_profiles_supported`. Its absence proves nothing.
-pub const GRANT_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
-
 /// Longest issuer that is quoted, in characters.
 const ISSUER_CHARS: usize = 200;
 

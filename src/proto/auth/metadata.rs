@@ -55,8 +55,6 @@ pub struct ServerMetadata {
     pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1).
     pub dpop_signing_alg_values_supported: Option<Vec<String>>,
-    /// `authorization_grant_profiles_supported`.
-    pub authorization_grant_profiles_supported: Option<Vec<String>>,
     /// `client_id_metadata_document_supported`.
     pub client_id_metadata_document_supported: bool,
     /// `authorization_response_iss_parameter_supported` (RFC 9207 §3).
@@ -186,10 +184,6 @@ impl ServerMetadata {
                 "token_endpoint_auth_signing_alg_values_supported",
             ),
             dpop_signing_alg_values_supported: list(&members, "dpop_signing_alg_values_supported"),
-            authorization_grant_profiles_supported: list(
-                &members,
-                "authorization_grant_profiles_supported",
-            ),
             client_id_metadata_document_supported: flag(
                 &members,
                 "client_id_metadata_document_supported",

@@ -1,5 +1,6 @@
 //! What well-known authorization servers do differently, by the host of their issuer. Every row has
-//! its source, and a flag that does the same for any other server.
+//! its source. For any other server flags do the same, except that no flag repeats the scope of a
+//! renewal.
 //!
 //! In: the table. Out: acting on it.
 

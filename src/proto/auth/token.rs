@@ -57,9 +57,9 @@ pub struct Tokens {
 pub struct TokenError {
     /// HTTP status; 0: there was no answer.
     pub status: u16,
-    /// `error` (RFC 6749 §5.2), sanitized; `None`: the answer says nothing.
+    /// `error` (RFC 6749 §5.2), sanitized; `None`: the answer has none.
     pub code: Option<String>,
-    /// `error_description`, sanitized.
+    /// `error_description`, or what an answer without `error` says instead, sanitized.
     pub description: Option<String>,
     /// Wait before the next try, in seconds, as `Retry-After` says.
     pub retry_after: Option<u64>,
@@ -110,7 +110,11 @@ pub fn read(
         let is_form = content_type.is_some_and(is_form);
         answer::form(body).filter(|_| is_form)
     });
-    if let Some(refused) = members.as_ref().and_then(answer::refused) {
+    let words = || members.as_ref().and_then(answer::plain_words);
+    if let Some(mut refused) = members.as_ref().and_then(answer::refused) {
+        if refused == Refused::default() && !answer::is_success(status) {
+            refused.description = words();
+        }
         let text = format!(
             "the token endpoint refused the request{}",
             refused.in_brackets()
@@ -118,8 +122,16 @@ pub fn read(
         return Err(error(refused, text));
     }
     if !answer::is_success(status) {
-        let text = format!("the token endpoint answered HTTP {status} without saying why");
-        return Err(error(Refused::default(), text));
+        let refused = Refused {
+            code: None,
+            description: words(),
+        };
+        let why = match &refused.description {
+            Some(_) => refused.in_brackets(),
+            None => " without saying why".to_owned(),
+        };
+        let text = format!("the token endpoint answered HTTP {status}{why}");
+        return Err(error(refused, text));
     }
     let Some(members) = members else {
         let text = "the token endpoint's answer is not a JSON object".to_owned();
@@ -271,6 +283,11 @@ impl TokenError {
             Some("invalid_grant" | "bad_refresh_token") => Refusal::Dead,
             Some(code) if blames_the_client(code) => Refusal::ClientUnknown,
             Some("invalid_scope") => Refusal::WithoutScope,
+            // The server itself speaks, though not as it should (RFC 6749 §5.2): waiting would not
+            // help. Without words it may be anything on the way that answers.
+            None if matches!(self.status, 400 | 401) && self.description.is_some() => {
+                Refusal::Suspicious
+            }
             None
             | Some(
                 "temporarily_unavailable"

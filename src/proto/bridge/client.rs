@@ -279,7 +279,7 @@ impl Bridge {
 
     /// The client's answer to a question of the server.
     fn on_reply(&mut self, message: &Message) {
-        if self.stand_in.take_reply(message.id()) {
+        if self.stand_in.is_reply(message.id()) {
             return;
         }
         let question = message.id().and_then(|id| self.questions.take(id));

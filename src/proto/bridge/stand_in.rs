@@ -29,8 +29,16 @@ pub(super) struct StandIn {
     person_late: bool,
     /// Lists that were promised and that the server does not have.
     overpromised: Vec<&'static str>,
-    /// The request to open the sign-in that the client was sent, and its elicitation id.
-    elicitation: Option<(Id, String)>,
+    /// What the client was asked to open.
+    elicitation: Option<Elicitation>,
+}
+
+#[derive(Debug)]
+struct Elicitation {
+    /// Of the request.
+    request: Id,
+    id: String,
+    url: String,
 }
 
 impl StandIn {
@@ -45,8 +53,8 @@ impl StandIn {
     }
 
     /// Whether this is the client's reply to our own question.
-    pub(super) fn take_reply(&mut self, id: Option<&Id>) -> bool {
-        matches!(&self.elicitation, Some((asked, _)) if Some(asked) == id)
+    pub(super) fn is_reply(&self, id: Option<&Id>) -> bool {
+        matches!(&self.elicitation, Some(asked) if Some(&asked.request) == id)
     }
 
     /// Whether the server is reached for the first time though the client was told of it before.
@@ -94,8 +102,12 @@ impl Bridge {
     /// The person has signed in, or will not.
     pub(super) fn person_is_done(&mut self) {
         self.stand_in.person_late = false;
-        if let Some((_, elicitation)) = self.stand_in.elicitation.take() {
-            let id = quote(&elicitation);
+        self.complete_elicitation();
+    }
+
+    fn complete_elicitation(&mut self) {
+        if let Some(elicitation) = self.stand_in.elicitation.take() {
+            let id = quote(&elicitation.id);
             let text = format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/elicitation/complete","params":{{"elicitationId":{id}}}}}"#
             );
@@ -276,9 +288,12 @@ impl Bridge {
         let Some(prompt) = self.authorizing.prompt().cloned() else {
             return;
         };
-        if !can || !self.client.initialized || self.stand_in.elicitation.is_some() {
+        let mut asked = self.stand_in.elicitation.iter();
+        if !can || !self.client.initialized || asked.any(|asked| asked.url == prompt.url) {
             return;
         }
+        // Another link leads nowhere any more.
+        self.complete_elicitation();
         let id = self.own_id();
         let elicitation = format!("sign-in-{}-{}", self.settings.nonce, self.serial);
         let server = text::origin(&self.link.base);
@@ -294,7 +309,11 @@ impl Bridge {
         let line = format!(
             r#"{{"jsonrpc":"2.0","id":{token},"method":"elicitation/create","params":{params}}}"#
         );
-        self.stand_in.elicitation = Some((id, elicitation));
+        self.stand_in.elicitation = Some(Elicitation {
+            request: id,
+            id: elicitation,
+            url: prompt.url,
+        });
         self.line(line.into());
     }
 }

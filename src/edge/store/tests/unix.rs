@@ -478,3 +478,26 @@ fn f15_d12_a_full_disk_costs_nothing_but_memory() {
     let left = names(fresh.shared("").parent().unwrap());
     assert_eq!(left, [format!("{KEY}_tokens.json")]);
 }
+
+#[test]
+fn f15_a_file_that_cannot_be_read_for_a_moment_says_nothing_of_memory() {
+    const NAME: &str = "f15_a_file_that_cannot_be_read_for_a_moment_says_nothing_of_memory";
+    if let Some(folder) = second_self() {
+        let store = Store::open(Some(folder.join("base")));
+        let entry = store.entry(KEY);
+        let all: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        assert_eq!(entry.tokens(), None);
+        drop(all);
+        let notes = notes(&store);
+        assert!(
+            notes.len() == 1 && notes[0].contains("cannot read"),
+            "{notes:?}"
+        );
+        assert!(!notes[0].contains("memory"), "{notes:?}");
+        assert_eq!(entry.tokens(), Some(tokens("old")));
+        return;
+    }
+    let fresh = Fresh::new();
+    fresh.entry.save_tokens(&tokens("old")).unwrap();
+    run_myself(NAME, "ulimit -n 64", fresh.folder.path());
+}

@@ -490,3 +490,50 @@ fn f25_an_outcome_hides_its_code() {
     assert!(matches!(verdict, Verdict::Back(Outcome::Code(_))));
     assert!(!format!("{verdict:?}").contains("canary"));
 }
+
+#[test]
+fn c39_a_pasted_address_is_handed_to_the_process_that_waits_for_it() {
+    let link = |redirect: &str| {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("redirect_uri", redirect)
+            .append_pair("state", "st+1/=")
+            .finish();
+        Secret::from(format!("https://as.example/authorize?{query}"))
+    };
+    let redirect = "http://localhost:3334/oauth/callback";
+    let expected = format!("{redirect}?code=x&state=st%2B1/=");
+    for text in [
+        expected.as_str(),
+        " ?code=x&state=st%2B1/=\n",
+        "code=x&state=st%2B1/=",
+    ] {
+        let url = forwarded(&link(redirect), text).unwrap();
+        assert_eq!(url.as_str(), expected);
+    }
+    for (redirect, text, hint) in [
+        (redirect, "code=canary&state=other", "not the one"),
+        (redirect, "code=canary", "not the one"),
+        (
+            redirect,
+            "http://localhost:22/?code=canary&state=st%2B1/=",
+            "another address",
+        ),
+        (
+            "http://10.0.0.1:80/cb",
+            "code=canary&state=st%2B1/=",
+            "waits for no address",
+        ),
+        (
+            "https://app.example/cb",
+            "code=canary&state=st%2B1/=",
+            "waits for no address",
+        ),
+    ] {
+        let problem = forwarded(&link(redirect), text).unwrap_err();
+        assert!(problem.contains(hint), "{text}: {problem}");
+        assert!(!problem.contains("canary"), "{problem}");
+    }
+    // One that shows a code for another device.
+    let problem = forwarded(&Secret::from("https://as.example/activate"), "x").unwrap_err();
+    assert!(problem.contains("waits for no address"), "{problem}");
+}

@@ -223,6 +223,21 @@ fn b03_a_given_client_goes_to_its_own_issuer_alone() {
     assert!(auth_of(bound, &server()).is_ok());
 }
 
+/// A slash behind a path makes another issuer (RFC 8414 §3.3), which may be another tenant.
+#[test]
+fn b03_b18_a_slash_behind_a_path_is_another_issuer() {
+    let mut tenant = server();
+    tenant.issuer = format!("{AS}/tenant");
+    let mut bound = given();
+    bound.issuer = Some(format!("{AS}/tenant/"));
+    let failure = auth_of(bound, &tenant).unwrap_err();
+    assert_eq!(failure.kind, Kind::ClientIssuerMismatch);
+    let mut client = stored();
+    client.issuer = Some(format!("{AS}/tenant/"));
+    let chosen = choose(&settings(), &tenant, Some(&client), Some(HERE), NOW);
+    assert!(why_new(chosen).unwrap().contains("tenant/"));
+}
+
 #[test]
 fn b03_a_given_client_stays_with_the_issuer_it_was_first_used_at() {
     let settings = giving(given());

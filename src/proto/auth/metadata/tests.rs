@@ -425,7 +425,6 @@ fn members_reach_their_fields() {
         "token_endpoint_auth_methods_supported",
         "token_endpoint_auth_signing_alg_values_supported",
         "dpop_signing_alg_values_supported",
-        "authorization_grant_profiles_supported",
     ];
     let mut document = json!({
         "issuer": ISSUER,
@@ -447,7 +446,6 @@ fn members_reach_their_fields() {
             "token_endpoint_auth_signing_alg_values_supported",
         ),
         dpop_signing_alg_values_supported: value("dpop_signing_alg_values_supported"),
-        authorization_grant_profiles_supported: value("authorization_grant_profiles_supported"),
         client_id_metadata_document_supported: true,
         iss_parameter_supported: true,
         ..ServerMetadata::default()

@@ -390,6 +390,51 @@ fn d34_texts_that_no_server_issued_are_found() {
     assert!(good.is_sane());
 }
 
+/// Small servers refuse with words of their own and no code.
+#[test]
+fn d19_a_refusal_in_plain_words_counts_the_second_time() {
+    for (status, body, refusal) in [
+        (
+            401,
+            json!({"detail": "Invalid refresh token"}),
+            Refusal::Suspicious,
+        ),
+        (
+            400,
+            json!({"message": "unknown client"}),
+            Refusal::Suspicious,
+        ),
+        (
+            401,
+            json!({"error": {"message": "expired"}}),
+            Refusal::Suspicious,
+        ),
+        (
+            400,
+            json!({"error": true, "error_description": "used"}),
+            Refusal::Suspicious,
+        ),
+        (400, json!({}), Refusal::Temporary),
+        (400, json!({"detail": ""}), Refusal::Temporary),
+        (401, json!("Invalid refresh token"), Refusal::Temporary),
+        (403, json!({"detail": "blocked"}), Refusal::Temporary),
+        (404, json!({"message": "no route"}), Refusal::Temporary),
+        (429, json!({"message": "slow down"}), Refusal::Temporary),
+        (500, json!({"message": "down"}), Refusal::Temporary),
+        (200, json!({"message": "welcome"}), Refusal::Temporary),
+    ] {
+        let error = answer(status, &body).unwrap_err();
+        assert_eq!(error.refusal(), refusal, "{status} {body}");
+        assert_eq!(error.code, None, "{status} {body}");
+    }
+    let error = answer(401, &json!({"detail": "Invalid\u{1b}[2J token"})).unwrap_err();
+    assert!(
+        error.text.contains("Invalid\\u{1b}[2J token"),
+        "{}",
+        error.text
+    );
+}
+
 #[test]
 fn d16_d17_d18_d19_h33_h37_a_refusal_is_judged_by_status_and_code() {
     for (status, code, refusal) in [

@@ -451,6 +451,18 @@ fn a_client_that_opens_addresses_is_asked_to_and_told_when_it_is_done() {
     // Its answer is for us alone.
     world
         .client_says(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}}));
+    // Another process takes over, with a link of its own: the one before leads nowhere.
+    let later = "https://as.example/authorize?state=later";
+    world.feed(Input::SignInNeeded(Prompt {
+        url: later.to_owned(),
+        instruction: None,
+        opened: false,
+    }));
+    let complete = world.line("notifications/elicitation/complete");
+    assert_eq!(complete["params"]["elicitationId"], id);
+    let asked = world.line("elicitation/create");
+    assert_eq!(asked["params"]["url"], later);
+    let id = asked["params"]["elicitationId"].clone();
     done(&mut world);
     let complete = world.line("notifications/elicitation/complete");
     assert_eq!(complete["params"]["elicitationId"], id);
