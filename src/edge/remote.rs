@@ -279,7 +279,8 @@ impl Exchange {
                     let refused = follow(location.as_deref()).err().unwrap_or(refused);
                     Trouble {
                         kind: TroubleKind::Redirect,
-                        sent: false,
+                        // "See other" is what comes after the work was done (RFC 9110 §15.4.4).
+                        sent: status == 303 && request.verb == Verb::Post,
                         text: self.quotable(refused.0.as_bytes(), &carried),
                     }
                 })?;

@@ -5,8 +5,8 @@
 //! (`crate::proto::auth`).
 
 use super::Notice;
+use super::addresses::{endpoint, issuer};
 use super::documents::{self, Document};
-use super::sign_in::{endpoint, issuer};
 use super::variables::Variables;
 use crate::cli::{Cli, Secret};
 use crate::edge::keys::Signer;

@@ -4,6 +4,7 @@
 //! In: [`Cli`] and a way to look up variables. Out: spellings ([`crate::cli`]), and everything that
 //! needs the network; of files only those that options name are read here.
 
+mod addresses;
 mod commands;
 mod documents;
 mod headers;

@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::address::is_loopback;
-use super::grant::DEVICE_GRANT;
 use super::metadata::{ServerMetadata, same_issuer};
-use super::settings::{GivenClient, Grant, Settings};
+use super::settings::{DEVICE_GRANT, GivenClient, Grant, Settings};
 use super::token::TokenError;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;

@@ -8,16 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use url::{Url, form_urlencoded};
 
 use super::client::{Client, ClientAuth};
+use super::settings::{DEVICE_GRANT, JWT_GRANT};
 use crate::proto::secret::Secret;
 
 /// `client_assertion_type` of a signed JWT (RFC 7523 §2.2).
 const JWT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// Grant type of device authorization (RFC 8628 §3.4).
-pub const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
-
-/// Grant type of JWT assertions (RFC 7523 §2.1).
-pub const JWT_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Fields whose values are secret.
 const SECRET_FIELDS: &[&str] = &[

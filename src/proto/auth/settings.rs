@@ -110,6 +110,12 @@ impl fmt::Debug for Settings {
     }
 }
 
+/// Grant type of device authorization (RFC 8628 §3.4).
+pub const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// Grant type of JWT assertions (RFC 7523 §2.1).
+pub const JWT_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 /// How tokens are got.
 #[derive(Clone, Debug)]
 pub enum Grant {

@@ -6,9 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::super::answer::{self, Members, Refused, Unusable};
-use super::super::grant::{DEVICE_GRANT, JWT_GRANT};
 use super::super::metadata::ServerMetadata;
-use super::super::settings::{Grant, Settings};
+use super::super::settings::{DEVICE_GRANT, Grant, JWT_GRANT, Settings};
 use super::{BASIC, Client, ClientAuth, NONE, POST, Provenance, Registered, fits, quoted};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;
