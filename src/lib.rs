@@ -3,12 +3,12 @@
 //! Imports point downwards only, and `tests/it/layers.rs` holds them to it:
 //!
 //! ```text
-//! main → commands → driver → edge → proto
+//! main → commands → driver → sign_in → edge → proto
 //!              └──→ settings → cli
 //! ```
 //!
 //! [`proto`] decides (no await, no clock, no socket, no file), [`edge`] does, [`driver`] ties the
-//! two together in one loop.
+//! two together in one loop. Signing in takes several edges in turn: [`sign_in`] knows the order.
 
 pub mod cli;
 pub mod commands;

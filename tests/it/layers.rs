@@ -14,6 +14,7 @@ const FORBIDDEN_IN_PROTO: &[&str] = &[
     "crate::edge",
     "crate::error",
     "crate::settings",
+    "crate::sign_in",
     "hyper",
     "reqwest",
     "rustls",
@@ -44,6 +45,16 @@ const FORBIDDEN_IN_EDGES: &[&str] = &[
     "crate::cli",
     "crate::commands",
     "crate::driver",
+    "crate::settings",
+    "crate::sign_in",
+];
+
+/// What the order of a sign-in must not mention.
+const FORBIDDEN_IN_SIGN_IN: &[&str] = &[
+    "crate::cli",
+    "crate::commands",
+    "crate::driver",
+    "crate::error",
     "crate::settings",
 ];
 
@@ -90,6 +101,20 @@ fn edges_neither_look_up_nor_sideways() {
             let is_module = sibling.starts_with(|first: char| first.is_ascii_lowercase());
             if is_module && !own.is_empty() && sibling != own && !SHARED_EDGES.contains(&sibling) {
                 faults.push(format!("{} mentions its sibling {mention}", source.name));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn the_order_of_a_sign_in_does_not_look_up() {
+    let mut faults = Vec::new();
+    for source in sources("sign_in") {
+        for mention in source.mentions() {
+            let mut forbidden = FORBIDDEN_IN_SIGN_IN.iter();
+            if forbidden.any(|path| is_at_or_below(&mention, path)) {
+                faults.push(format!("{} mentions {mention}", source.name));
             }
         }
     }
