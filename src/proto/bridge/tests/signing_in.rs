@@ -54,6 +54,14 @@ fn scope_wanted(world: &mut World, posted: &Posted) {
     world.answer(posted, 403, &[("www-authenticate", challenge)], "");
 }
 
+/// The server takes the client's handshake.
+fn connects(world: &mut World) {
+    let posted = world.take("initialize");
+    world.give_session(&posted, "a");
+    let posted = world.take("notifications/initialized");
+    world.accept(&posted);
+}
+
 #[test]
 fn a01_a_refused_call_is_sent_again_after_the_sign_in() {
     let (mut world, _stream) = connected();
@@ -276,10 +284,7 @@ fn initialize_is_answered_in_the_servers_place_when_a_person_takes_long() {
     // The person is done: the server gets the client's own handshake, and the client is told
     // that everything may have changed.
     done(&mut world);
-    let posted = world.take("initialize");
-    world.give_session(&posted, "a");
-    let posted = world.take("notifications/initialized");
-    world.accept(&posted);
+    connects(&mut world);
     let changed: Vec<String> = world.notifications();
     for list in ["tools", "prompts", "resources"] {
         let method = format!("notifications/{list}/list_changed");
@@ -313,10 +318,7 @@ fn what_the_server_last_said_is_told_at_once_when_a_person_is_needed() {
     world.seconds(10);
     assert!(!world.is_answered(1) && !world.is_answered(3));
     done(&mut world);
-    let posted = world.take("initialize");
-    world.give_session(&posted, "a");
-    let posted = world.take("notifications/initialized");
-    world.accept(&posted);
+    connects(&mut world);
     for id in [1, 3] {
         let posted = world.take("tools/call");
         assert_eq!(posted.json["id"], id);
@@ -387,10 +389,7 @@ fn c37_a_person_who_is_late_still_brings_the_server() {
     assert_eq!(world.pending(), Vec::<&str>::new());
     // Nobody waits any more, and the sign-in succeeds all the same.
     done(&mut world);
-    let posted = world.take("initialize");
-    world.give_session(&posted, "a");
-    let posted = world.take("notifications/initialized");
-    world.accept(&posted);
+    connects(&mut world);
     let changed = world.notifications();
     assert!(changed.contains(&"notifications/tools/list_changed".to_owned()));
 }
