@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::handshake::Why;
-use super::{Bridge, Own, Phase};
+use super::{Bridge, Own, Phase, Timer};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::json::quote;
 use crate::proto::ledger::Place;
@@ -25,12 +25,20 @@ pub(super) struct StandIn {
     provisional: bool,
     /// The client was told of a server that was never reached so far.
     never_connected: bool,
-    /// A person was waited for long enough.
-    person_late: bool,
+    /// Who was waited for long enough.
+    late: Option<Late>,
     /// Lists that were promised and that the server does not have.
     overpromised: Vec<&'static str>,
     /// What the client was asked to open.
     elicitation: Option<Elicitation>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// Whoever has to sign in.
+    Person,
+    /// The server, by no fault of a person's.
+    Server,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,7 @@ impl StandIn {
     }
 
     fn is_active(&self) -> bool {
-        self.provisional || self.person_late
+        self.provisional || self.late == Some(Late::Person)
     }
 }
 
@@ -76,7 +84,11 @@ impl Bridge {
             .handshake()
             .is_some_and(|handshake| handshake.serial == serial)
         {
+            if self.authorizing.prompt().is_none() {
+                self.stand_in.late = Some(Late::Server);
+            }
             self.answer_initialize();
+            self.stand_in_for_all();
         }
     }
 
@@ -94,15 +106,19 @@ impl Bridge {
         if self.authorizing.prompt().is_none() || self.authorizing.done() != count {
             return;
         }
-        self.stand_in.person_late = true;
+        self.stand_in.late = Some(Late::Person);
         self.ask_client_to_open();
         self.stand_in_for_all();
     }
 
     /// The person has signed in, or will not.
     pub(super) fn person_is_done(&mut self) {
-        self.stand_in.person_late = false;
+        self.stand_in.late = None;
         self.complete_elicitation();
+        let serial = self.handshake().map(|handshake| handshake.serial);
+        if let Some(serial) = serial.filter(|_| self.stand_in.provisional) {
+            self.after(self.settings.initialize_wait, Timer::StandIn(serial));
+        }
     }
 
     fn complete_elicitation(&mut self) {
@@ -118,6 +134,7 @@ impl Bridge {
     /// The server that the client was told of is there now: it may have less than was promised.
     pub(super) fn connected_at_last(&mut self, changes: &[&'static str], result: &str) {
         self.stand_in.provisional = false;
+        self.stand_in.late = None;
         self.stand_in.never_connected = false;
         let capabilities = member(result, "capabilities").unwrap_or_default();
         self.stand_in.overpromised = LISTS
@@ -138,6 +155,7 @@ impl Bridge {
     /// The server that the client was told of cannot be reached for now.
     pub(super) fn never_connected(&mut self, failure: &Failure) {
         self.stand_in.provisional = false;
+        self.stand_in.late = None;
         self.stand_in.never_connected = true;
         self.reopening_failed(failure);
         let may_pass = matches!(
@@ -198,7 +216,7 @@ impl Bridge {
         if !self.stand_in.is_active() {
             return;
         }
-        let is_late = self.stand_in.person_late || self.authorizing.prompt().is_none();
+        let is_late = self.stand_in.late.is_some();
         let mut ids = Vec::new();
         if is_late {
             ids = self.authorizing.take_waiting();

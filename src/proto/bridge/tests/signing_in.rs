@@ -328,6 +328,41 @@ fn what_the_server_last_said_is_told_at_once_when_a_person_is_needed() {
 }
 
 #[test]
+fn calls_wait_for_a_server_that_the_person_has_just_signed_in_to() {
+    let (mut world, _) = stood_in(Some(r#"{"capabilities":{"tools":{}}}"#));
+    world.initialized();
+    call(&mut world, 1, "look");
+    done(&mut world);
+    call(&mut world, 2, "look");
+    assert!(!world.is_answered(1) && !world.is_answered(2));
+    connects(&mut world);
+    for id in [1, 2] {
+        let posted = world.take("tools/call");
+        world.give(&posted, &json!({"content": []}));
+        assert!(world.response(id)["result"].get("isError").is_none());
+    }
+}
+
+#[test]
+fn a_server_that_stays_away_after_the_sign_in_is_said_to_be_away() {
+    let (mut world, _) = stood_in(Some(r#"{"capabilities":{"tools":{}}}"#));
+    world.initialized();
+    done(&mut world);
+    call(&mut world, 1, "look");
+    world.advance(Duration::from_millis(19_999));
+    assert!(!world.is_answered(1));
+    world.seconds(1);
+    let result = world.response(1)["result"].clone();
+    assert_eq!(result["isError"], true);
+    assert!(
+        result["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("does not answer yet")
+    );
+}
+
+#[test]
 fn lists_that_were_promised_in_vain_stay_empty() {
     let (mut world, _) = stood_in(None);
     world.initialized();
