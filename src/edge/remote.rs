@@ -279,8 +279,7 @@ impl Exchange {
                     let refused = follow(location.as_deref()).err().unwrap_or(refused);
                     Trouble {
                         kind: TroubleKind::Redirect,
-                        // "See other" is what comes after the work was done (RFC 9110 §15.4.4).
-                        sent: status == 303 && request.verb == Verb::Post,
+                        sent: false,
                         text: self.quotable(refused.0.as_bytes(), &carried),
                     }
                 })?;

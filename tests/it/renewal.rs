@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use mcp_bridge::proto::auth::key::{Parts, store_key};
 use serde_json::{Value, json};
 
+use crate::sign_in::own_port;
 use crate::support::{
     AuthServer, AuthWorld, Bridge, Gate, Guard, Home, Legacy, Reply, Rules, auth_world,
     oauth_error, rpc,
@@ -518,7 +519,11 @@ fn d18_a_client_of_the_users_own_that_is_refused_is_named_and_nothing_is_thrown_
         .add_client("mine", Some(("s3cret", "client_secret_post")));
     let info = json!({"client_id": "mine", "client_secret": "s3cret",
         "token_endpoint_auth_method": "client_secret_post"});
-    let given = ["--static-oauth-client-info".to_owned(), info.to_string()];
+    let given = [
+        own_port(),
+        "--static-oauth-client-info".to_owned(),
+        info.to_string(),
+    ];
     let mut bridge = world.bridge().args(given).start().patience(PATIENCE);
     bridge.handshake();
     echoes(&mut bridge);

@@ -281,11 +281,8 @@ fn b03_a_client_for_a_named_issuer_goes_nowhere_else() {
     let world = auth_world();
     world.auth.add_client("mine", None);
     let info = json!({"client_id": "mine", "issuer": "https://other.example"}).to_string();
-    let bridge = start(
-        world
-            .bridge()
-            .args(["--static-oauth-client-info".to_owned(), info]),
-    );
+    let options = [own_port(), "--static-oauth-client-info".to_owned(), info];
+    let bridge = start(world.bridge().args(options));
     let text = refused_handshake(&bridge, 1, "client_issuer_mismatch");
     assert!(text.contains("https://other.example"), "{text}");
     bridge.finish();
