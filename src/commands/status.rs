@@ -87,7 +87,7 @@ fn status(entry: &Entry, now: u64) -> Status {
         profile: state.profile,
         key: entry.key().to_owned(),
         signed_in: tokens.is_some(),
-        account: state.account.or(state.subject),
+        account: state.account,
         issuer: tokens
             .as_ref()
             .and_then(|tokens| tokens.issuer.clone())

@@ -5,7 +5,7 @@
 //! `proto::auth::enterprise`).
 
 use super::SignIn;
-use super::exchange::Provenance;
+use super::exchange::{Provenance, Refused};
 use super::wallet::Origin;
 use crate::edge::log;
 use crate::edge::source::read_source;
@@ -70,10 +70,7 @@ impl SignIn {
         let asked = self
             .token_request(&found.server, client.as_ref(), form, proof)
             .await;
-        let mut tokens = asked.map_err(|refused| {
-            let failure = refused.failure();
-            self.explained(failure)
-        })?;
+        let mut tokens = asked.map_err(|refused| self.explained(&refused, &found.server.issuer))?;
         // Asking again costs no more, and keeps no other secret (RFC 6749 §4.4.3).
         tokens.refresh = None;
         if tokens.scope.is_none() {
@@ -185,35 +182,18 @@ impl SignIn {
         }
     }
 
-    /// Adds to a refusal what this grant makes of it.
-    fn explained(&self, failure: Failure) -> Failure {
-        match &self.settings.grant {
-            Grant::Enterprise(_) => {
-                let text = format!(
-                    "the authorization server of {} refused the enterprise grant: {}",
-                    self.server(),
-                    failure.text
-                );
-                Failure { text, ..failure }
-            }
-            Grant::Workload(_) => {
-                let text = format!(
-                    "{}; the token of --workload-jwt must name the issuer of the authorization server as its audience",
-                    failure.text
-                );
-                let kind = match failure.kind {
-                    Kind::TokenResponseInvalid | Kind::AuthorizationError => {
-                        Kind::AssertionRejected
-                    }
-                    kind => kind,
-                };
-                Failure {
-                    kind,
-                    text,
-                    ..failure
-                }
-            }
-            _ => failure,
+    /// What a refusal means for this grant.
+    fn explained(&self, refused: &Refused, issuer: &str) -> Failure {
+        let assertion = match &self.settings.grant {
+            Grant::Workload(_) => "the token of --workload-jwt",
+            Grant::Enterprise(_) => "the grant of the organisation's identity provider",
+            Grant::ClientCredentials | Grant::Browser | Grant::Device => return refused.failure(),
+        };
+        if refused.failure.is_some() {
+            return refused.failure();
         }
+        let issuer = text::sanitize(issuer, 200);
+        let assertion = format!("{assertion} (its audience has to be {issuer})");
+        refused.error.assertion_failure(&assertion)
     }
 }

@@ -27,15 +27,9 @@ pub struct State {
     /// The authorization server's issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// `resource` of the protected resource metadata (RFC 9728 §2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
     /// The `resource` parameter that was sent (RFC 8707 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_resource: Option<String>,
-    /// `authorization_endpoint` (RFC 8414 §2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub authorization_endpoint: Option<String>,
     /// `token_endpoint` (RFC 8414 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_endpoint: Option<String>,
@@ -61,9 +55,6 @@ pub struct State {
     /// Scope that was granted with that token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// `sub`: whose sign-in it is, for machines.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
     /// Whose sign-in it is, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -191,9 +182,7 @@ impl State {
             server: before.server,
             profile: before.profile,
             issuer: before.issuer,
-            resource: before.resource,
             requested_resource: before.requested_resource,
-            authorization_endpoint: before.authorization_endpoint,
             token_endpoint: before.token_endpoint,
             revocation_endpoint: before.revocation_endpoint,
             client_id: before.client_id,
@@ -271,7 +260,7 @@ mod tests {
         State {
             server: Some("https://example.com/mcp".to_owned()),
             token: Some(fingerprint(&"access".into())),
-            subject: Some("someone".to_owned()),
+            account: Some("someone".to_owned()),
             brake: Brake {
                 opened: vec![1],
                 accepted: None,
@@ -349,7 +338,7 @@ mod tests {
         assert_eq!(state.server, full().server);
         assert_eq!(state.brake, full().brake);
         assert_eq!(state.initialize, full().initialize);
-        assert_eq!((state.token, state.subject), (None, None));
+        assert_eq!((state.token, state.account), (None, None));
         assert_eq!((state.pending, state.dpop_key), (None, None));
     }
 

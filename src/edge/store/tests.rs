@@ -345,7 +345,7 @@ fn a_state_that_grows_too_large_loses_the_result_of_initialize() {
     let fresh = Fresh::new();
     let update = |result: String| {
         fresh.entry.update_state(|state| {
-            state.subject = Some("someone".to_owned());
+            state.account = Some("someone".to_owned());
             state.initialize = Some(Initialize { result, at: 1 });
         })
     };
@@ -353,7 +353,7 @@ fn a_state_that_grows_too_large_loses_the_result_of_initialize() {
     assert!(fresh.entry.state().initialize.is_some());
     update("\"".repeat(600_000)).unwrap();
     assert_eq!(fresh.entry.state().initialize, None);
-    assert_eq!(fresh.entry.state().subject.as_deref(), Some("someone"));
+    assert_eq!(fresh.entry.state().account.as_deref(), Some("someone"));
 }
 
 #[test]
@@ -366,23 +366,23 @@ fn c44_changes_of_the_state_by_several_do_not_get_lost() {
                 for _ in 0..10 {
                     let change = |state: &mut State| {
                         let count = state
-                            .subject
+                            .account
                             .as_deref()
                             .map_or(0, |text| text.parse().unwrap());
-                        state.subject = Some((count + 1).to_string());
+                        state.account = Some((count + 1).to_string());
                     };
                     entry.update_state(change).unwrap();
                 }
             });
         }
     });
-    assert_eq!(fresh.entry.state().subject.as_deref(), Some("40"));
+    assert_eq!(fresh.entry.state().account.as_deref(), Some("40"));
 }
 
 #[test]
 fn a_state_that_stays_the_same_is_not_written() {
     let fresh = Fresh::new();
-    let set = |state: &mut State| state.subject = Some("someone".to_owned());
+    let set = |state: &mut State| state.account = Some("someone".to_owned());
     fresh.entry.update_state(set).unwrap();
     make_old(&fresh.own(".json"));
     let before = fs::metadata(fresh.own(".json"))

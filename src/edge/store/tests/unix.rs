@@ -118,7 +118,7 @@ fn f02_f03_everything_is_closed_to_others_whatever_the_umask() {
         let temporary = entry.files.usable(Room::Shared).unwrap();
         replace::replace(&temporary.join("x"), b"x", &mut Slow).unwrap();
         entry
-            .update_state(|state| state.subject = Some("x".to_owned()))
+            .update_state(|state| state.account = Some("x".to_owned()))
             .unwrap();
         fs::write(
             folder
@@ -334,7 +334,7 @@ fn f06_g36_links_are_neither_read_nor_written_through() {
     other.save_tokens(&tokens("b")).unwrap();
     other.save_client(&client("b")).unwrap();
     other
-        .update_state(|state| state.subject = Some("b".to_owned()))
+        .update_state(|state| state.account = Some("b".to_owned()))
         .unwrap();
     assert_eq!(other.tokens(), Some(tokens("b")));
     let failure = other.try_lock(Lock::Renewal).unwrap_err();
