@@ -81,7 +81,7 @@ pub fn encode_value(text: &str) -> HeaderValue {
 }
 
 /// Adds the fields that mirror a message: `Mcp-Method`, and `Mcp-Name` for the methods that name
-/// a tool, a prompt or a resource. `params` is raw JSON text. A response has no method (an empty
+/// a tool, a prompt, a resource, or a task of the extension (SEP-2663). `params` is raw JSON text. A response has no method (an empty
 /// one here) and mirrors nothing.
 ///
 /// A name that is missing, empty, not a string or given twice adds none, nor does one over
@@ -101,6 +101,11 @@ pub fn mirrored(method: &str, params: Option<&str>, out: &mut Vec<(HeaderName, H
             serde_json::from_str::<Named<'_>>(params)
                 .ok()
                 .map(|params| params.name)
+        }),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => params.and_then(|params| {
+            serde_json::from_str::<Tasked<'_>>(params)
+                .ok()
+                .map(|params| params.task_id)
         }),
         "resources/read" => params.and_then(|params| {
             serde_json::from_str::<Located<'_>>(params)
@@ -190,6 +195,18 @@ impl UserHeaders {
         }
     }
 
+    /// Adds every name and value, in the order of the names: for a fingerprint.
+    pub fn describe_into(&self, text: &mut String) {
+        let mut list: Vec<_> = self.list.iter().collect();
+        list.sort_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
+        for (name, value) in list {
+            text.push('\n');
+            text.push_str(name.as_str());
+            text.push(':');
+            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+
     /// Whether the user brings the authorization along.
     #[must_use]
     pub fn has_authorization(&self) -> bool {
@@ -237,6 +254,12 @@ struct Named<'a> {
 }
 
 #[derive(Deserialize)]
+struct Tasked<'a> {
+    #[serde(borrow, rename = "taskId")]
+    task_id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
 struct Located<'a> {
     #[serde(borrow)]
     uri: Cow<'a, str>,
@@ -270,6 +293,15 @@ mod tests {
         let mut fields = Vec::new();
         mirrored("", None, &mut fields);
         assert_eq!(fields, []);
+    }
+
+    #[test]
+    fn t125_a_task_is_mirrored_by_its_id() {
+        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+            let name = mirrored_name(method, r#"{"taskId":"t 1","name":"x"}"#);
+            assert_eq!(name.as_deref(), Some("t 1"), "{method}");
+        }
+        assert_eq!(mirrored_name("tasks/list", r#"{"taskId":"t"}"#), None);
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn compact(text: &mut [u8]) -> usize {
 
 /// Length of the string literal at the start of `text` with both quotation marks, or of the whole
 /// text if the literal does not end. Zero for an empty text.
-fn string_length(text: &[u8]) -> usize {
+pub(super) fn string_length(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;

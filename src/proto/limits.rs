@@ -67,6 +67,17 @@ pub const INITIALIZE: Duration = Duration::from_secs(60);
 /// notification or response for the one before it.
 pub const ACCEPTED: Duration = Duration::from_secs(10);
 
+/// How long `server/discover` may go unanswered before the server counts as one that does not know
+/// it.
+pub const PROBE: Duration = Duration::from_secs(10);
+
+/// The same while the client itself waits for such an answer: some give up after five seconds.
+pub const PROBE_AWAITED: Duration = Duration::from_secs(4);
+
+/// How long a request that depends on it waits until the server has opened its own stream or
+/// declined to.
+pub const STREAM_OPENS: Duration = Duration::from_secs(1);
+
 /// How long the `endpoint` event of HTTP+SSE may take.
 pub const ENDPOINT: Duration = Duration::from_secs(10);
 

@@ -271,6 +271,28 @@ impl Message {
         self.replace(&span_in_bytes(&self.text, raw), value.as_bytes())
     }
 
+    /// The text with other `params` (raw JSON), added where there are none; every other byte stays.
+    #[must_use]
+    pub fn with_params(&self, params: &str) -> Bytes {
+        if let Some(span) = &self.params {
+            return self.replace(span, params.as_bytes());
+        }
+        let Some(end) = self.text.iter().rposition(|&byte| byte == b'}') else {
+            return self.text.clone();
+        };
+        let added = format!(r#","params":{params}"#);
+        self.replace(&(end..end), added.as_bytes())
+    }
+
+    /// The text with another `error` (raw JSON); every other byte stays.
+    #[must_use]
+    pub fn with_error(&self, error: &str) -> Bytes {
+        match &self.error {
+            Some(span) => self.replace(span, error.as_bytes()),
+            None => self.text.clone(),
+        }
+    }
+
     fn raw(&self, span: Option<&Range<usize>>) -> Option<&str> {
         std::str::from_utf8(self.text.get(span?.clone())?).ok()
     }
