@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,10 +16,12 @@ use crate::edge::header_command::HeaderCommand;
 use crate::edge::log;
 use crate::edge::remote::Remote;
 use crate::edge::stdio::{FromClient, Output as Stdout};
-use crate::edge::store::{Entry, Initialize};
+use crate::edge::store::{Entry, Initialize, Met};
+use crate::proto::era::Era;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::headers::UserHeaders;
-use crate::proto::{Bridge, Input, Level, Output, Refused, StopReason};
+use crate::proto::transport::Transport;
+use crate::proto::{Bridge, Input, Level, Output, Refused, Remembered, StopReason};
 use crate::sign_in::SignIn;
 
 /// Facts handled before the lines that follow from them are written.
@@ -57,9 +59,87 @@ pub struct Memory {
     pub entry: Entry,
     /// The server's result of `initialize`, raw JSON, as kept.
     pub initialize: Option<String>,
+    /// Who the server was asked for: results may differ between people.
+    pub identity: String,
 }
 
+/// How long a server counts as modern without a word from it, in milliseconds.
+const MODERN_FOR: u64 = 7 * 24 * 3600 * 1000;
+
+/// How long it counts as legacy: servers migrate in one direction.
+const LEGACY_FOR: u64 = 24 * 3600 * 1000;
+
 impl Memory {
+    /// What is kept of the server's era, if that is not too long ago and was found for the same
+    /// person.
+    #[must_use]
+    pub fn recall(met: &Met, identity: &str) -> Option<Remembered> {
+        let now = unix_millis();
+        let era = match met.era.as_str() {
+            "modern" => Era::Modern,
+            "legacy" => Era::Legacy,
+            _ => return None,
+        };
+        let lifetime = match era {
+            Era::Modern => MODERN_FOR,
+            Era::Legacy => LEGACY_FOR,
+        };
+        let transport = match met.transport.as_str() {
+            "http" => Transport::StreamableHttp,
+            "sse" => Transport::Sse,
+            _ => return None,
+        };
+        let valid = met.at <= now && now - met.at < lifetime && met.identity == identity;
+        valid.then(|| Remembered {
+            era,
+            transport,
+            discover: met.discover.clone(),
+            fresh: Duration::from_millis(met.fresh_until.saturating_sub(now)),
+        })
+    }
+
+    /// Keeps what the server was found to be, or forgets it.
+    fn remember_era(&self, remembered: Option<Remembered>) {
+        let now = unix_millis();
+        let met = remembered.map(|remembered| {
+            let fresh = u64::try_from(remembered.fresh.as_millis()).unwrap_or(u64::MAX);
+            Met {
+                era: match remembered.era {
+                    Era::Modern => "modern",
+                    Era::Legacy => "legacy",
+                }
+                .to_owned(),
+                transport: match remembered.transport {
+                    Transport::StreamableHttp => "http",
+                    Transport::Sse => "sse",
+                }
+                .to_owned(),
+                discover: remembered.discover,
+                fresh_until: now.saturating_add(fresh),
+                identity: self.identity.clone(),
+                at: now,
+            }
+        });
+        let kept = self.entry.update_state(|state| {
+            let same = |known: &Met| {
+                met.as_ref().is_some_and(|met| {
+                    known.era == met.era
+                        && known.transport == met.transport
+                        && known.identity == met.identity
+                        && met.era == "legacy"
+                        && now.saturating_sub(known.at) < LEGACY_FOR / 24
+                })
+            };
+            // Not every start is worth a write.
+            if !state.met.as_ref().is_some_and(same) {
+                state.met = met;
+            }
+        });
+        if let Err(failure) = kept {
+            log::say(Level::Debug, &failure.text);
+        }
+    }
+
     /// Keeps a result, unless it is the same as before.
     fn remember(&mut self, result: String) {
         if self.initialize.as_ref() == Some(&result) {
@@ -185,6 +265,7 @@ impl Driver {
                     Output::Cancel(ticket) => self.remote.cancel(ticket),
                     Output::Say(level, text) => log::say(level, &text),
                     Output::Remember(result) => self.memory.remember(result),
+                    Output::RememberEra(remembered) => self.memory.remember_era(remembered),
                     Output::Authorize(refused) => {
                         authorizing = Some(match self.sign_in.clone() {
                             Some(sign_in) => Box::pin(authorize(sign_in, refused)),

@@ -21,6 +21,7 @@ pub use sign_in::{SignInArgs, StoreArgs, StoreKind};
 
 use mode::Mode;
 
+use crate::proto::bridge::Protocol;
 pub use crate::proto::secret::Secret;
 use crate::proto::transport::Strategy;
 
@@ -255,10 +256,25 @@ pub struct TransportArgs {
     #[arg(long)]
     pub disable_cookies: bool,
 
-    /// Protocol revision towards the server
-    #[arg(long, value_name = "legacy|auto", value_parser = ["legacy", "auto"])]
-    #[arg(hide_short_help = true)]
-    pub protocol: Option<String>,
+    /// Protocol revisions towards the server: what it speaks, only those up to 2025-11-25, or
+    /// only those from 2026-07-28 on
+    #[arg(long, value_name = "auto|legacy|modern", default_value = "auto")]
+    #[arg(value_parser = protocols(), hide_short_help = true)]
+    pub protocol: Protocol,
+
+    /// Do not move a client to 2026-07-28 when its server turns out to speak that as well
+    #[arg(long, hide_short_help = true)]
+    pub no_upgrade: bool,
+
+    /// What a client that asks with server/discover is told of an older server: its capabilities,
+    /// or that it had better use initialize
+    #[arg(
+        long,
+        value_name = "translate|legacy-first",
+        default_value = "translate"
+    )]
+    #[arg(value_parser = ["translate", "legacy-first"], hide_short_help = true)]
+    pub discover: String,
 }
 
 /// How connections are made.
@@ -350,6 +366,15 @@ fn strategies() -> impl TypedValueParser<Value = Strategy> {
     PossibleValuesParser::new(all.map(Strategy::as_str)).map(move |text| {
         all.into_iter()
             .find(|strategy| strategy.as_str() == text)
+            .unwrap_or_default()
+    })
+}
+
+fn protocols() -> impl TypedValueParser<Value = Protocol> {
+    let all = [Protocol::Auto, Protocol::Legacy, Protocol::Modern];
+    PossibleValuesParser::new(all.map(Protocol::as_str)).map(move |text| {
+        all.into_iter()
+            .find(|protocol| protocol.as_str() == text)
             .unwrap_or_default()
     })
 }

@@ -8,15 +8,17 @@ use super::{Cli, ConfigArgs, OutputArgs, StoreArgs};
 
 /// Options of the bridge that do nothing for a command about signing in. They are accepted, so
 /// that a bridge's own command line can be used, and not shown.
-const OF_THE_BRIDGE_ALONE: [&str; 13] = [
+const OF_THE_BRIDGE_ALONE: [&str; 15] = [
     "body_timeout",
     "disable_cookies",
+    "discover",
     "enable_proxy",
     "eof_grace",
     "ignore_tool",
     "initialize_wait",
     "keep_alive",
     "max_message_size",
+    "no_upgrade",
     "only_tool",
     "ping_interval",
     "protocol",

@@ -125,6 +125,12 @@ impl Filter {
         self.read_only || !self.ignore.is_empty() || !self.only.is_empty()
     }
 
+    /// Whether only read-only tools are shown.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// Why a call of this tool must not reach the server; `None` if it may. `name` is the text
     /// that the JSON string stands for.
     #[must_use]

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::Ticket;
+use super::era::Era;
+use super::era::meta::Stated;
 use super::message::{Id, Message};
 
 /// Requests that wait for their answer, by the client's id.
@@ -24,6 +26,10 @@ pub struct Ledger {
 pub struct Entry {
     /// The request as the client sent it.
     pub message: Message,
+    /// What it says of itself, if it belongs to the modern era.
+    pub stated: Option<Box<Stated>>,
+    /// How it was last sent.
+    pub via: Via,
     /// The id it has at the server, where that is not the client's.
     pub upstream: Option<Id>,
     /// Where it stands.
@@ -48,11 +54,50 @@ pub struct Entry {
     pub batch: Option<u64>,
 }
 
+impl Entry {
+    /// The era of the request itself.
+    #[must_use]
+    pub fn era(&self) -> Era {
+        match self.stated {
+            Some(_) => Era::Modern,
+            None => Era::Legacy,
+        }
+    }
+}
+
+/// How a request was sent, and so what is done to its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// In the era it was made in, legacy on both sides.
+    #[default]
+    Legacy,
+    /// In the era it was made in, modern on both sides.
+    Modern,
+    /// A legacy request to a modern server.
+    ToModern,
+    /// A modern request to a legacy server.
+    ToLegacy,
+}
+
+impl Via {
+    /// The era of the server it was sent to.
+    #[must_use]
+    pub fn server(self) -> Era {
+        match self {
+            Self::Legacy | Self::ToLegacy => Era::Legacy,
+            Self::Modern | Self::ToModern => Era::Modern,
+        }
+    }
+}
+
 /// Where an open request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Waiting to be sent.
     Parked,
+    /// Waiting for something that the bridge itself sees to: the client's answers to questions, the
+    /// next look at a task, changes to tell of.
+    Held,
     /// In the exchange with this ticket.
     Exchange(Ticket),
     /// Accepted by the server; the answer comes on a stream that belongs to no exchange of its
@@ -70,7 +115,12 @@ struct Batch {
 
 impl Ledger {
     /// Enters a request. `false` if its id is open already; nothing changes then.
-    pub fn enter(&mut self, message: Message, batch: Option<u64>) -> bool {
+    pub fn enter(
+        &mut self,
+        message: Message,
+        stated: Option<Box<Stated>>,
+        batch: Option<u64>,
+    ) -> bool {
         let Some(id) = message.id().cloned() else {
             return false;
         };
@@ -79,6 +129,8 @@ impl Ledger {
         }
         let entry = Entry {
             message,
+            stated,
+            via: Via::default(),
             upstream: None,
             place: Place::Parked,
             generation: 0,
@@ -106,6 +158,45 @@ impl Ledger {
             }
             self.upstream.insert(upstream, id.clone());
         }
+    }
+
+    /// Gives an open request another id, under which nobody has asked; the server knows it as
+    /// before. Whether there was such a request and the new id was free.
+    pub fn rename(&mut self, id: &Id, new: Id) -> bool {
+        if self.open.contains_key(&new) {
+            return false;
+        }
+        let Some(mut entry) = self.open.remove(id) else {
+            return false;
+        };
+        let upstream = entry.upstream.get_or_insert_with(|| id.clone()).clone();
+        self.upstream.insert(upstream, new.clone());
+        self.open.insert(new, entry);
+        true
+    }
+
+    /// Lets the request under `id` go on in place of the one under `by`, which asks for the same
+    /// and was not sent: the server knows it as before, the client by the newer id and `message`.
+    /// Whether both are open.
+    pub fn take_up(&mut self, id: &Id, by: &Id, message: Message) -> bool {
+        if id == by || !self.open.contains_key(id) {
+            return false;
+        }
+        let Some(newer) = self.strike(by) else {
+            return false;
+        };
+        if let Some(entry) = self.open.get_mut(id) {
+            entry.message = message;
+            entry.stated = newer.stated;
+            entry.batch = newer.batch;
+        }
+        self.rename(id, by.clone())
+    }
+
+    /// Whether the server knows an open request under this id that the client calls otherwise.
+    #[must_use]
+    pub fn is_upstream(&self, id: &Id) -> bool {
+        self.upstream.contains_key(id)
     }
 
     /// The client's id for an id that the server used.
@@ -145,12 +236,6 @@ impl Ledger {
             .filter(|(_, entry)| wanted(entry))
             .map(|(id, _)| id.clone())
             .collect()
-    }
-
-    /// Whether nothing is open.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
     }
 
     /// Starts a batch; the requests that follow name it.
@@ -214,18 +299,18 @@ mod tests {
     #[test]
     fn t13_an_id_is_open_once() {
         let mut ledger = Ledger::default();
-        assert!(ledger.enter(request("7"), None));
-        assert!(!ledger.enter(request("7.0"), None));
-        assert!(ledger.enter(request("\"7\""), None));
+        assert!(ledger.enter(request("7"), None, None));
+        assert!(!ledger.enter(request("7.0"), None, None));
+        assert!(ledger.enter(request("\"7\""), None, None));
         assert!(ledger.strike(&id("7")).is_some());
         assert!(ledger.strike(&id("7")).is_none());
-        assert!(ledger.enter(request("7"), None));
+        assert!(ledger.enter(request("7"), None, None));
     }
 
     #[test]
     fn a_minted_id_replaces_the_clients_at_the_server() {
         let mut ledger = Ledger::default();
-        ledger.enter(request("1"), None);
+        ledger.enter(request("1"), None, None);
         assert_eq!(ledger.resolve(&id("1")), Some(&id("1")));
         ledger.mint(&id("1"), Id::text("mb-1"));
         assert_eq!(ledger.resolve(&id("1")), None);
@@ -237,12 +322,32 @@ mod tests {
     }
 
     #[test]
+    fn t144_a_request_goes_on_under_the_id_of_a_later_one() {
+        let mut ledger = Ledger::default();
+        ledger.enter(request("3"), None, None);
+        assert!(ledger.rename(&id("3"), Id::text("mb-1")));
+        assert!(!ledger.rename(&id("3"), Id::text("mb-2")));
+        assert_eq!(ledger.resolve(&id("3")), Some(&Id::text("mb-1")));
+        assert!(ledger.enter(request("3"), None, None));
+        assert!(ledger.is_upstream(&id("3")));
+        ledger.mint(&id("3"), Id::text("mb-3"));
+        assert!(!ledger.take_up(&Id::text("mb-1"), &id("4"), request("4")));
+        ledger.enter(request("4"), None, None);
+        assert!(ledger.take_up(&Id::text("mb-1"), &id("4"), request("4")));
+        assert_eq!(ledger.resolve(&id("3")), Some(&id("4")));
+        assert_eq!(ledger.resolve(&Id::text("mb-3")), Some(&id("3")));
+        assert_eq!(ledger.get(&id("4")).unwrap().message.id(), Some(&id("4")));
+        ledger.strike(&id("4"));
+        assert!(!ledger.is_upstream(&id("3")) && ledger.get(&id("3")).is_some());
+    }
+
+    #[test]
     fn a_batch_answers_when_its_last_request_is_settled() {
         let mut ledger = Ledger::default();
         let batch = ledger.start_batch();
-        ledger.enter(request("1"), Some(batch));
-        ledger.enter(request("2"), Some(batch));
-        ledger.enter(request("3"), Some(batch));
+        ledger.enter(request("1"), None, Some(batch));
+        ledger.enter(request("2"), None, Some(batch));
+        ledger.enter(request("3"), None, Some(batch));
         ledger.add_to_batch(batch, Bytes::from_static(b"0"));
         assert_eq!(ledger.settle(batch, Some(Bytes::from_static(b"2"))), None);
         assert_eq!(ledger.settle(batch, None), None);

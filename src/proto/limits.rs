@@ -36,14 +36,47 @@ pub const QUESTION_ID: usize = 1 << 10;
 /// Waits between looks for such requests that nobody waits for any more.
 pub const QUESTIONS_SWEPT: Duration = Duration::from_secs(1);
 
+/// Rounds of questions that a modern server may take before it answers one request. Other clients
+/// take eight or ten.
+pub const ROUNDS: u32 = 25;
+
+/// How long a question of a round may stay open without an answer to any.
+pub const QUESTION_IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// How long a server may take to notice what a person did at a link that it asked to open.
+pub const LINK: Duration = Duration::from_secs(10 * 60);
+
+/// What rounds may hold at once between legs: states and keys of servers, answers of the client, in
+/// bytes.
+pub const ROUND_BYTES: usize = 16 << 20;
+
+/// Requests about tasks that may be under way at once.
+pub const TASK_REQUESTS: usize = 32;
+
+/// How long such a request may go unanswered.
+pub const TASK_ANSWER: Duration = Duration::from_secs(60);
+
+/// Such requests in a row that may come to nothing before the task is given up.
+pub const TASK_FAILURES: u32 = 5;
+
 /// Messages of the server held back until the client has sent `notifications/initialized`.
 pub const HELD: usize = 256;
 
 /// Their size together, in bytes.
 pub const HELD_BYTES: usize = 4 << 20;
 
-/// Resources whose subscription is restored after a session was lost.
+/// Resources that may be subscribed to, and are subscribed to again after a session was lost.
 pub const SUBSCRIPTIONS: usize = 1024;
+
+/// `subscriptions/listen` requests of the client that may be open at once; each may need a
+/// connection.
+pub const LISTENERS: usize = 128;
+
+/// Requests that the bridge itself has open at once to subscribe to resources.
+pub const WATCHES: usize = 8;
+
+/// How long a `subscriptions/listen` may go without its acknowledgement.
+pub const ACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// Pages of the server's list of tools that the bridge reads itself (`--read-only`).
 pub const TOOL_PAGES: usize = 100;
@@ -118,3 +151,41 @@ pub const RECOVERY_WINDOW: Duration = Duration::from_secs(60);
 
 /// Rest after [`RECOVERIES`] were used up.
 pub const RECOVERY_REST: Duration = Duration::from_secs(30);
+
+/// Requests that wait at once for a modern client to come back with answers to questions; beyond
+/// that the one that waits longest is given up.
+pub const SUSPENDED: usize = 64;
+
+/// How long such a request waits for the client.
+pub const SUSPENDED_FOR: Duration = Duration::from_secs(600);
+
+/// What is kept for a modern client meanwhile, in bytes: questions, answers and log messages.
+pub const SUSPENDED_BYTES: usize = 64 << 20;
+
+/// Log messages that are kept for such a request; the newest stay.
+pub const SUSPENDED_LOGS: usize = 50;
+
+/// How long further questions of a legacy server may join the first before they are asked.
+pub const COLLECTED: Duration = Duration::from_millis(50);
+
+/// Questions of a legacy server that one request of a modern client may have open.
+pub const QUESTIONS_OF_ONE: usize = 64;
+
+/// How long a question waits for a request of a modern client that it can be asked with.
+pub const QUESTION_HELD: Duration = Duration::from_secs(60);
+
+/// How long a call waits for the word of a legacy server that the person has done what it asked
+/// for.
+pub const ELICITED: Duration = Duration::from_secs(30);
+
+/// How long a session stays at the log level of a request after that request is over.
+pub const LEVEL_KEPT: Duration = Duration::from_secs(30);
+
+/// Sessions that finish their requests beside the one in use.
+pub const RETIRED: usize = 4;
+
+/// How often in a row a task of a legacy server is asked for in vain.
+pub const TASK_ASKED: u32 = 3;
+
+/// Largest progress notification that is kept for a request while its client is asked, in bytes.
+pub const PROGRESS_KEPT: usize = 64 << 10;

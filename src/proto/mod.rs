@@ -98,11 +98,27 @@ pub enum Output {
     Authorize(Refused),
     /// Keep this result of `initialize`, raw JSON, for the next start.
     Remember(String),
+    /// Keep what the server was found to be for the next start; `None`: forget it.
+    RememberEra(Option<Remembered>),
     /// Everything is done: end the process, once the lines are written.
     Exit {
         /// Somebody asked for the end: do not wait for a client that reads slowly.
         hurried: bool,
     },
+}
+
+/// What a server was found to be, from one start to the next (MCP 2026-07-28, Versioning, Backward
+/// Compatibility, lets clients keep that).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The era that is spoken with it.
+    pub era: era::Era,
+    /// How messages travel to it.
+    pub transport: transport::Transport,
+    /// Its result of `server/discover`, raw JSON, if it is modern.
+    pub discover: Option<String>,
+    /// For how much longer that result is fresh.
+    pub fresh: std::time::Duration,
 }
 
 /// A refusal for want of credentials.

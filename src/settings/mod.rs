@@ -33,6 +33,7 @@ use crate::edge::log::LogSettings;
 use crate::error::Failure;
 use crate::proto::Level;
 use crate::proto::auth::settings as auth;
+use crate::proto::bridge::Protocol;
 use crate::proto::filter::Filter;
 use crate::proto::headers::UserHeaders;
 use crate::proto::text::public_url;
@@ -76,6 +77,12 @@ pub struct Settings {
 pub struct BridgeSettings {
     /// Which transport to try, and whether to fall back.
     pub strategy: Strategy,
+    /// Which eras of the protocol may be spoken with the server.
+    pub protocol: Protocol,
+    /// Whether a client is moved to a newer revision that its server speaks as well.
+    pub upgrade: bool,
+    /// Whether a client that could use either is sent to `initialize` before an older server.
+    pub legacy_first: bool,
     /// Which tools exist for the client.
     pub filter: Filter,
     /// Time between pings to the server; none: no pings.
@@ -288,6 +295,9 @@ fn bridge(cli: &Cli, message_limit: usize) -> BridgeSettings {
     let (transport, tools) = (&cli.transport, &cli.tools);
     BridgeSettings {
         strategy: transport.transport,
+        protocol: transport.protocol,
+        upgrade: !transport.no_upgrade,
+        legacy_first: transport.discover == "legacy-first",
         filter: Filter::new(&tools.ignore_tool, &tools.only_tool, tools.read_only),
         ping_interval: transport
             .ping_interval
@@ -450,10 +460,6 @@ fn token_in_address(url: &Url, notices: &mut Vec<Notice>) {
 
 /// Names the options that were accepted but do nothing.
 fn without_effect(cli: &Cli, notices: &mut Vec<Notice>) {
-    if cli.transport.protocol.is_some() {
-        let text = "--protocol has no effect yet: the client's own protocol revision is spoken";
-        notices.push(Notice::new(Level::Warn, text));
-    }
     if cli.network.enable_proxy {
         let text = "--enable-proxy has no effect: proxy variables are always honoured";
         notices.push(Notice::new(Level::Debug, text));

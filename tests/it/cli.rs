@@ -135,7 +135,7 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
     ),
     (
         &[URL, "--protocol", "new"],
-        &["--protocol must be one of legacy, auto"],
+        &["--protocol must be one of auto, legacy, modern"],
     ),
     (
         &[URL, "--connect-timeout", "1s"],

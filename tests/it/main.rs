@@ -23,6 +23,7 @@
 //! | `tools` | hidden tools |
 //! | `first_contact` | the first request: redirects, odd servers, which transport |
 //! | `http_sse` | the transport of 2024-11-05 |
+//! | `eras` | every revision on either side |
 //! | `recovery` | lost sessions, servers that go away and come back |
 //! | `unlisted` | every file here is a module |
 //! | `rules` | the table of rules and the numbered tests agree |
@@ -50,6 +51,7 @@ mod canary;
 mod cli;
 #[cfg(unix)]
 mod commands;
+mod eras;
 mod faults;
 mod first_contact;
 #[cfg(unix)]

@@ -61,7 +61,7 @@ fn answer(args: &[&str]) -> clap::Error {
 const EMPTY_FILE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
 /// Every option that takes a value, with a right one.
-const VALUED: [(&str, &str); 36] = [
+const VALUED: [(&str, &str); 37] = [
     ("config", EMPTY_FILE),
     ("header", "X-A: 1"),
     ("header-file", "headers.txt"),
@@ -91,7 +91,8 @@ const VALUED: [(&str, &str); 36] = [
     ("token-endpoint", "https://example.com/token"),
     ("resource", ""),
     ("authorize-param", "prompt=consent"),
-    ("protocol", "auto"),
+    ("protocol", "modern"),
+    ("discover", "legacy-first"),
     ("expect-issuer", "https://example.com"),
     ("profile", "work"),
     ("store", "keychain"),
@@ -100,9 +101,10 @@ const VALUED: [(&str, &str); 36] = [
     ("initialize-wait", "0"),
 ];
 
-const SWITCHES: [&str; 16] = [
+const SWITCHES: [&str; 17] = [
     "read-only",
     "keep-alive",
+    "no-upgrade",
     "disable-cookies",
     "allow-http",
     "ipv4",
@@ -155,9 +157,9 @@ fn every_choice_is_accepted() {
             text
         );
     }
-    for text in ["legacy", "auto"] {
+    for text in ["legacy", "auto", "modern"] {
         let cli = read(&[URL, "--protocol", text]);
-        assert_eq!(cli.transport.protocol.as_deref(), Some(text));
+        assert_eq!(cli.transport.protocol.as_str(), text);
     }
     for (text, store) in [
         ("files", StoreKind::Files),
@@ -352,7 +354,7 @@ fn wrong_values_name_their_option() {
         ),
         (
             &["--protocol", "new"],
-            "--protocol must be one of legacy, auto",
+            "--protocol must be one of auto, legacy, modern",
         ),
         (&["--debug=1"], "--debug takes no value"),
         (

@@ -44,7 +44,7 @@ pub use self::files::{SHARED_FOLDER, Stamp};
 use self::keychain::{KEPT, Keychain};
 use self::lock::Keys;
 pub use self::lock::{Held, Lease, Lock};
-pub use self::state::{Initialize, LastError, PendingSignIn, State, Suspicion, fingerprint};
+pub use self::state::{Initialize, LastError, Met, PendingSignIn, State, Suspicion, fingerprint};
 use crate::proto::Level;
 use crate::proto::auth::client::{Client, Provenance};
 use crate::proto::auth::limits;
@@ -265,7 +265,7 @@ impl Entry {
     }
 
     /// Changes the state, so that changes of several processes do not overwrite one another. A
-    /// state that grows too large loses its result of `initialize`.
+    /// state that grows too large loses what the server said of itself.
     ///
     /// # Errors
     /// `limit_exceeded` when it is too large even so; then nothing is changed.
@@ -280,6 +280,7 @@ impl Entry {
         let mut text = pretty(&state);
         if text.len() as u64 > limits::STORED_FILE {
             state.initialize = None;
+            state.met = None;
             text = pretty(&state);
         }
         self.files.write(Room::Own, &self.name(STATE), text)

@@ -66,6 +66,9 @@ pub struct State {
     /// The server's last result of `initialize`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initialize: Option<Initialize>,
+    /// What the server was found to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub met: Option<Met>,
     /// [`fingerprint`] of a refresh token that is being presented. If it is still here at the
     /// next start, nobody knows whether it was used up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +112,31 @@ pub struct Initialize {
 impl fmt::Debug for Initialize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Initialize({} bytes, at {})", self.result.len(), self.at)
+    }
+}
+
+/// What a server was found to be, for the next start.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Met {
+    /// `modern` or `legacy`.
+    pub era: String,
+    /// `http` or `sse`.
+    pub transport: String,
+    /// Its result of `server/discover` as JSON text, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discover: Option<String>,
+    /// Until when that is fresh.
+    pub fresh_until: u64,
+    /// [`fingerprint`] of who was asked for: the issuer and the user's own headers.
+    pub identity: String,
+    /// When it was found.
+    pub at: u64,
+}
+
+impl fmt::Debug for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Met({}, {}, at {})", self.era, self.transport, self.at)
     }
 }
 

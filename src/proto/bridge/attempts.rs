@@ -6,10 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handshake::{Outcome, Why};
+use super::contact::{Outcome, Step, Why};
 use super::{Bridge, Own, Phase, Purpose, Timer};
 use crate::proto::classify;
+use crate::proto::era::errors;
+use crate::proto::era::evidence::Probe;
 use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::message::Message;
 use crate::proto::retry;
 use crate::proto::transport::Transport;
 use crate::proto::{Body, Head, Level, Trouble, TroubleKind, headers, limits, text};
@@ -106,13 +109,23 @@ impl Bridge {
         self.contact();
     }
 
-    pub(super) fn try_other_or(&mut self, outcome: Outcome) {
+    /// Goes on with what is left to try, or gives up with the most telling of what was said.
+    pub(super) fn try_next(&mut self, outcome: Outcome) {
+        let (strategy, protocol) = (self.settings.strategy, self.settings.protocol);
         let Some(handshake) = self.handshake() else {
             return;
         };
-        let Some(other) = handshake.other.take() else {
+        let next = loop {
+            match handshake.left.pop_front() {
+                Some(probe) if !handshake.may_try(probe, strategy, protocol) => {}
+                next => break next,
+            }
+        };
+        let Some(next) = next else {
+            if let Some(accepted) = handshake.accepted.take() {
+                return self.connected(&accepted);
+            }
             let mut outcome = handshake.http_outcome.take().unwrap_or(outcome);
-            let strategy = self.settings.strategy;
             if let Outcome::Fail(failure) = &mut outcome
                 && strategy.second().is_none()
             {
@@ -131,21 +144,32 @@ impl Bridge {
             (_, status) => status,
         };
         if handshake.transport == Transport::StreamableHttp {
-            handshake.http_outcome = Some(outcome);
+            handshake.http_outcome.get_or_insert(outcome);
         }
-        handshake.transport = other;
         handshake.ticket = None;
         handshake.repeated = false;
-        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
-        self.say(Level::Info, format!("Received error: Error {verb}{status}"));
-        self.say(
-            Level::Info,
-            "Recursively reconnecting for reason: falling-back-to-alternate-transport",
-        );
-        self.announce(match other {
-            Transport::StreamableHttp => "http-only",
-            Transport::Sse => "sse-only",
-        });
+        handshake.step = Step::Initialize;
+        let before = handshake.transport;
+        match next {
+            Probe::Initialize => handshake.transport = Transport::StreamableHttp,
+            Probe::Sse => handshake.transport = Transport::Sse,
+            Probe::Discover => {
+                handshake.transport = Transport::StreamableHttp;
+                handshake.step = Step::Discover;
+            }
+        }
+        if next != Probe::Discover && handshake.transport != before {
+            let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+            self.say(Level::Info, format!("Received error: Error {verb}{status}"));
+            self.say(
+                Level::Info,
+                "Recursively reconnecting for reason: falling-back-to-alternate-transport",
+            );
+            self.announce(match next {
+                Probe::Initialize | Probe::Discover => "http-only",
+                Probe::Sse => "sse-only",
+            });
+        }
         self.contact();
     }
 
@@ -160,7 +184,8 @@ impl Bridge {
             self.cancel_exchange(ticket);
         }
         self.drop_sse();
-        self.own.retain(|_, own| *own != Own::Initialize);
+        self.own
+            .retain(|_, own| !matches!(own, Own::Initialize | Own::Discover));
         let failure = match &outcome {
             Outcome::Fail(failure) => failure.clone(),
             Outcome::Refused(message) => {
@@ -177,6 +202,11 @@ impl Bridge {
                         self.say(Level::Error, failure.text.clone());
                         let token = self.ledger.get(&id).and_then(|entry| entry.message.id());
                         let answer = message.with_id(token.unwrap_or(&id));
+                        let refusal = message.error().and_then(errors::handshake_refusal);
+                        let answer = match (refusal, Message::parse(answer.clone())) {
+                            (Some(refusal), Ok(answer)) => answer.with_error(&refusal),
+                            _ => answer,
+                        };
                         self.respond(&id, answer);
                     }
                 }
@@ -184,6 +214,7 @@ impl Bridge {
             }
             Why::Answered => self.never_connected(&failure),
             Why::Reopen => self.reopening_failed(&failure),
+            Why::Modern => self.modern_contact_failed(&failure),
         }
     }
 

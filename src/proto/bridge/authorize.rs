@@ -228,6 +228,7 @@ impl Bridge {
                 self.initialized_authorized();
                 self.handshake_authorized();
                 self.listen_authorized();
+                self.subscription_authorized();
             }
             Err(failure) => {
                 let kind = failure.kind.as_str();
@@ -238,6 +239,7 @@ impl Bridge {
                     self.fail(&id, &failure);
                 }
                 self.initialized_not_authorized();
+                self.subscription_not_authorized(&failure);
                 self.tool_list_failed(&failure);
                 self.handshake_not_authorized(&failure);
             }

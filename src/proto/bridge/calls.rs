@@ -5,17 +5,19 @@
 //! and what a lost session means (`recover`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attempts::failure_of;
 use super::{Bridge, Exchange, Phase, Purpose, Resume, Then, Timer};
 use crate::proto::classify::{self, Content};
+use crate::proto::era::Era;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::ledger::Place;
 use crate::proto::message::Id;
 use crate::proto::retry;
 use crate::proto::transport::Transport;
 use crate::proto::{
-    Body, Ending, Head, Request, Ticket, Trouble, TroubleKind, headers, limits, revision, text,
+    Body, Ending, Head, Request, Ticket, Trouble, TroubleKind, limits, revision, text,
 };
 
 /// Methods that may be repeated when it is unknown whether they ran: they read, or set something
@@ -38,43 +40,6 @@ const REPEATABLE: [&str; 14] = [
 ];
 
 impl Bridge {
-    /// Sends an open request; `mint` gives it a new id at the server, because it may be known
-    /// there under its old one.
-    pub(super) fn send_call(&mut self, id: &Id, mint: bool) {
-        if mint {
-            let upstream = self.own_id();
-            self.ledger.mint(id, upstream);
-        }
-        let generation = self.link.generation;
-        let Some(entry) = self.ledger.get_mut(id) else {
-            return;
-        };
-        entry.generation = generation;
-        entry.first_in_session = !std::mem::replace(&mut self.link.recoveries.in_use, true);
-        let body = match &entry.upstream {
-            Some(upstream) => entry.message.with_id(upstream),
-            None => entry.message.text().clone(),
-        };
-        let message = entry.message.clone();
-        let mut request = self.post(&message, body);
-        if matches!(self.link.phase, Phase::Idle)
-            && let Some(version) = message
-                .params()
-                .and_then(|params| crate::proto::message::member(params, "_meta"))
-                .and_then(|meta| crate::proto::message::member(meta, super::client::MODERN_VERSION))
-                .and_then(|raw| serde_json::from_str::<String>(raw).ok())
-        {
-            // MCP 2026-07-28, Streamable HTTP, Protocol Version Header: equal to the body's.
-            request
-                .headers
-                .push((headers::PROTOCOL_VERSION, headers::encode_value(&version)));
-        }
-        let ticket = self.start(Purpose::Call(id.clone()), request);
-        if let Some(entry) = self.ledger.get_mut(id) {
-            entry.place = Place::Exchange(ticket);
-        }
-    }
-
     /// Starts the GET that continues a broken stream (MCP 2025-11-25, Transports, Resumability and
     /// Redelivery).
     pub(super) fn start_resumed(
@@ -115,6 +80,7 @@ impl Bridge {
             return self.session_refused(id, exchange.generation, head, body);
         }
         if head.status == 400
+            && !self.is_with_modern(id)
             && let Some(version) = self
                 .link
                 .version
@@ -132,11 +98,15 @@ impl Bridge {
         if head.status < 400 {
             self.call_passed(id);
         }
+        let modern = self.is_with_modern(id);
         let described = || classify::describe(head, body);
         let has_message = || {
             let content = classify::content(&body.bytes);
             matches!(content, Content::Rpc(_) | Content::BareError(_))
         };
+        if classify::is_transient(head.status) && self.relay_broke(id, Duration::ZERO) {
+            return;
+        }
         if classify::is_refused_as_busy(head) {
             if self.repeat_when_free(id, head) {
                 return;
@@ -158,6 +128,9 @@ impl Bridge {
         }
         match classify::content(&body.bytes) {
             Content::Rpc(messages) => {
+                if modern && self.modern_refusal(id, head, &messages) {
+                    return;
+                }
                 self.exchanges.insert(ticket, exchange);
                 self.calls_in_flight += 1;
                 for message in messages {
@@ -170,25 +143,23 @@ impl Bridge {
                 }
             }
             Content::BareError(error) => {
-                let Some(entry) = self.ledger.get(id) else {
-                    return;
-                };
-                let mut answer = br#"{"jsonrpc":"2.0","id":"#.to_vec();
-                answer.extend_from_slice(entry.message.id().unwrap_or(id).token().as_bytes());
-                answer.extend_from_slice(br#","error":"#);
-                answer.extend_from_slice(&error);
-                answer.push(b'}');
-                self.respond(id, answer.into());
+                self.respond_with(id, "error", &String::from_utf8_lossy(&error));
             }
-            Content::Empty if head.is_success() => self.call_accepted(id),
+            Content::Empty if head.is_success() && !modern => self.call_accepted(id),
             // HTTP+SSE servers put a word like "Accepted" into the body.
             _ if head.is_success()
+                && !modern
                 && (head.status == 202 || self.link.transport == Some(Transport::Sse)) =>
             {
                 self.call_accepted(id);
             }
             Content::Empty | Content::Html(_) | Content::OtherJson | Content::Text(_) => {
-                if matches!(head.status, 404 | 405) && self.detect_again(id) {
+                let again = match head.status {
+                    400 | 404 | 405 if modern => self.detect_for(id),
+                    404 | 405 => self.detect_again(id),
+                    _ => false,
+                };
+                if again {
                     return;
                 }
                 self.fail(id, &unusable(head, body));
@@ -212,7 +183,7 @@ impl Bridge {
         if self
             .ledger
             .get(id)
-            .is_some_and(|entry| entry.generation != self.link.generation)
+            .is_some_and(|entry| self.is_gone(entry.generation))
             || (self.link.transport == Some(Transport::Sse) && self.link.sse.is_none())
         {
             return self.request_lost(id);
@@ -244,10 +215,12 @@ impl Bridge {
         ticket: Ticket,
         ending: &Ending,
     ) {
-        if !self.is_in(id, ticket) {
+        let lived = self.now.saturating_duration_since(exchange.since);
+        if !self.is_in(id, ticket) || self.relay_broke(id, lived) {
             return;
         }
-        match (ending, exchange.resume()) {
+        let resume = exchange.resume().filter(|_| !self.is_with_modern(id));
+        match (ending, resume) {
             (Ending::Complete | Ending::Cut(_) | Ending::Silent(_), Some(resume))
                 if resume.fruitless < limits::RESUMPTIONS
                     && exchange.generation == self.link.generation =>
@@ -276,6 +249,9 @@ impl Bridge {
     }
 
     pub(super) fn on_call_failed(&mut self, id: &Id, exchange: &Exchange, trouble: &Trouble) {
+        if self.relay_broke(id, Duration::ZERO) {
+            return;
+        }
         if exchange.resumes {
             let Some(resume) = exchange.resume() else {
                 return;
@@ -368,8 +344,14 @@ impl Bridge {
 
     /// Whether one more try of a request that may have run does no harm.
     fn may_be_repeated(&self, id: &Id) -> bool {
-        let entry = self.ledger.get(id);
-        entry.is_some_and(|entry| is_repeatable(entry.message.method()) && entry.repeats == 0)
+        self.ledger.get(id).is_some_and(|entry| {
+            let limit = match entry.via.server() {
+                Era::Legacy => 1,
+                Era::Modern => 2,
+            };
+            let may = is_repeatable(entry.message.method()) && entry.repeats < limit;
+            may && !self.is_suspended(id)
+        })
     }
 
     /// Refused unread because the server is busy: to be sent again, whatever it is, unless that
@@ -411,7 +393,7 @@ impl Bridge {
     // Waiting.
 
     /// Lets an open request wait for a timer.
-    pub(super) fn wait(&mut self, id: &Id, wait: std::time::Duration, then: Then) {
+    pub(super) fn wait(&mut self, id: &Id, wait: Duration, then: Then) {
         self.serial += 1;
         let number = self.serial;
         if let Some(entry) = self.ledger.get_mut(id) {
@@ -435,6 +417,7 @@ impl Bridge {
             return;
         }
         match then {
+            Then::AskForTask => self.ask_for_task(id),
             Then::Fail(failure) => self.fail(id, &failure),
             Then::LookElsewhere => self.look_elsewhere(id),
             Then::Send { mint } => {
@@ -471,7 +454,7 @@ impl Bridge {
 
     pub(super) fn on_linger_over(&mut self, ticket: Ticket) {
         if let Some(exchange) = self.exchanges.get(&ticket)
-            && matches!(exchange.purpose, Purpose::Drain)
+            && matches!(exchange.purpose, Purpose::Drain | Purpose::Abandoned)
         {
             self.cancel_exchange(ticket);
         }

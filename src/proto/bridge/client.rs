@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::contact::Why;
 use super::tools::Verdict;
 use super::{Bridge, Own, Parked, Phase, Purpose};
+use crate::proto::era::meta::{self, Stated};
+use crate::proto::era::{Era, SPOKEN, errors};
 use crate::proto::failure::{Executed, Failure, INVALID_REQUEST, PARSE_ERROR, protocol_error};
 use crate::proto::ledger::{Entry, Place};
 use crate::proto::message::{Id, Kind, Malformed, Message, Parsed, member, salvage_id};
 use crate::proto::{Level, limits, revision, text};
-
-/// Marks a request of the 2026-07-28 revision or later, which needs no handshake.
-pub(super) const MODERN_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 impl Bridge {
     pub(super) fn on_line(&mut self, line: &Bytes) {
@@ -133,14 +133,24 @@ impl Bridge {
                 text::sanitize(id.token(), 80)
             )
         });
+        let stated = match stated(&message) {
+            // A client that began with a handshake cannot mean an older revision by it.
+            Ok(Some(stated))
+                if self.client.initialize.is_some() && Era::of(&stated.version) == Era::Legacy =>
+            {
+                None
+            }
+            Ok(stated) => stated,
+            Err(error) => return self.answer(batch, refused(&id, &error)),
+        };
         if message.method() == "tools/call" {
             match self.judge_call(&message) {
                 Verdict::Allowed => {}
                 Verdict::Unlisted(_)
-                    if !matches!(self.link.phase, Phase::Idle)
-                        && self.ledger.get(&id).is_none() =>
+                    if self.expects(stated.as_deref()) && self.ledger.get(&id).is_none() =>
                 {
-                    self.ledger.enter(message, batch);
+                    self.note_identity(stated.as_deref());
+                    self.ledger.enter(message, stated, batch);
                     self.await_tool_list(&id);
                     return;
                 }
@@ -159,27 +169,51 @@ impl Bridge {
             self.on_initialize(message, &id, batch);
             return;
         }
+        if !self.expects(stated.as_deref()) {
+            return self.on_early_request(&message, &id, batch);
+        }
+        self.note_identity(stated.as_deref());
+        if stated.is_none()
+            && let Some(answer) = self.overpromised(&message)
+        {
+            return self.answer(batch, answer);
+        }
+        self.ledger.enter(message, stated, batch);
+        self.admit(&id);
+    }
+
+    /// Whether a request of this kind may come now: one of the legacy era needs a handshake.
+    fn expects(&self, stated: Option<&Stated>) -> bool {
+        let shaken = self.client.initialize.is_some() && !matches!(self.link.phase, Phase::Idle);
+        stated.is_some() || shaken
+    }
+
+    fn note_identity(&mut self, stated: Option<&Stated>) {
+        if let Some(stated) = stated
+            && self.client.stated.as_ref() != Some(stated)
+        {
+            self.client.stated = Some(stated.clone());
+        }
+    }
+
+    /// Lets an open request wait for the link, and sees to it that there is one.
+    fn admit(&mut self, id: &Id) {
+        self.park_request(id);
         match &self.link.phase {
-            Phase::Open | Phase::Handshaking(_) | Phase::Barrier(_) => {
-                if let Some(answer) = self.overpromised(&message) {
-                    return self.answer(batch, answer);
+            Phase::Open => {}
+            Phase::Handshaking(_) | Phase::Barrier(_) => self.stand_in_for_all(),
+            Phase::Lost { .. } => self.try_to_reopen(),
+            Phase::Idle => {
+                if !self.recall_modern() {
+                    self.first_contact_for_modern();
                 }
-                self.ledger.enter(message, batch);
-                self.park_request(&id);
-                self.stand_in_for_all();
             }
-            Phase::Lost { .. } => {
-                self.ledger.enter(message, batch);
-                self.park_request(&id);
-                self.try_to_reopen();
-            }
-            Phase::Idle => self.on_early_request(message, &id, batch),
         }
     }
 
     /// A request before any handshake. `ping` is allowed then (MCP 2025-11-25, Lifecycle,
-    /// Initialization); requests that carry their own protocol version need no handshake.
-    fn on_early_request(&mut self, message: Message, id: &Id, batch: Option<u64>) {
+    /// Initialization).
+    fn on_early_request(&mut self, message: &Message, id: &Id, batch: Option<u64>) {
         if message.method() == "ping" {
             let id = id.token();
             self.answer(
@@ -188,12 +222,8 @@ impl Bridge {
             );
             return;
         }
-        if needs_no_handshake(&message) {
-            self.ledger.enter(message, batch);
-            self.send_call(id, false);
-            return;
-        }
-        let text = "send \"initialize\" first";
+        let text =
+            "send \"initialize\" first, or say in \"_meta\" which revision the request belongs to";
         self.answer(batch, protocol_error(Some(id), INVALID_REQUEST, text));
     }
 
@@ -205,7 +235,26 @@ impl Bridge {
         }
         self.client.initialize = Some(message.clone());
         self.client.initialized = false;
-        self.ledger.enter(message, batch);
+        self.ledger.enter(message, None, batch);
+        if matches!(&self.link.phase, Phase::Handshaking(handshake) if matches!(handshake.why, Why::Modern))
+        {
+            // What the server speaks is being found out; that serves this one too.
+            return self.park_request(id);
+        }
+        self.answer_initialize_from_server(id);
+    }
+
+    /// A client's `initialize`, answered from what is known of the server or by the server itself.
+    pub(super) fn answer_initialize_from_server(&mut self, id: &Id) {
+        if matches!(self.link.phase, Phase::Idle) && self.link.modern.is_none() {
+            self.recall_modern();
+        }
+        if matches!(self.link.phase, Phase::Open) && self.link.modern.is_some() {
+            return self.initialize_from_discovered(id);
+        }
+        if self.joins_session(id) {
+            return;
+        }
         self.first_handshake(id);
     }
 
@@ -215,6 +264,7 @@ impl Bridge {
             "notifications/cancelled" => self.on_cancelled(&message),
             "notifications/initialized" => match self.link.phase {
                 Phase::Open => self.send_initialized(&message),
+                Phase::Barrier(_) if !self.client.initialized => self.park_note(message),
                 Phase::Handshaking(_) if self.stand_in.is_connected_late() => {
                     self.client.initialized = true;
                     self.ask_client_to_open();
@@ -259,14 +309,18 @@ impl Bridge {
             self.debug(|| "notifications/cancelled for no cancellable request: dropped".into());
             return;
         }
-        let Some(entry) = self.ledger.strike(&id) else {
+        let quiet = self.ends_quietly(&id);
+        let Some(entry) = self.strike(&id) else {
             return;
         };
         self.settle_batch(&entry, None);
+        if quiet || entry.via.server() == Era::Modern {
+            return self.abandon(&entry);
+        }
         let upstream = entry.upstream.as_ref().map_or(&id, |upstream| upstream);
         let note = message.with_param("requestId", upstream.token());
         match entry.place {
-            Place::Parked => self.authorizing.forget(&id),
+            Place::Parked | Place::Held => self.authorizing.forget(&id),
             Place::Exchange(ticket) => {
                 self.repurpose(ticket, Purpose::Abandoned);
                 self.post_cancellation(note, Some(ticket), entry.generation);
@@ -279,7 +333,7 @@ impl Bridge {
 
     /// The client's answer to a question of the server.
     fn on_reply(&mut self, message: &Message) {
-        if self.stand_in.is_reply(message.id()) {
+        if self.stand_in.is_reply(message.id()) || self.on_round_reply(message) {
             return;
         }
         let question = message.id().and_then(|id| self.questions.take(id));
@@ -290,7 +344,7 @@ impl Bridge {
             return;
         };
         if question.generation == self.link.generation {
-            self.post_reply(message.with_id(&question.id));
+            self.post_reply(message.with_id(&question.id), question.generation);
         } else {
             self.debug(|| "the answer to a question of a lost session was dropped".into());
         }
@@ -308,7 +362,10 @@ impl Bridge {
 
     /// Answers an open request and strikes it out.
     pub(super) fn respond(&mut self, id: &Id, answer: Bytes) {
-        let Some(entry) = self.ledger.strike(id) else {
+        let Some(answer) = self.keep_for_retry(id, answer) else {
+            return;
+        };
+        let Some(entry) = self.strike(id) else {
             return;
         };
         if entry.batch.is_some() {
@@ -316,6 +373,31 @@ impl Bridge {
         } else {
             self.line(answer);
         }
+    }
+
+    /// Strikes a request out, with everything that is kept for it.
+    pub(super) fn strike(&mut self, id: &Id) -> Option<Entry> {
+        self.forget_round(id);
+        self.forget_listener(id);
+        self.forget_upward(id);
+        self.forget_subscriber(id);
+        self.catalog.forget_call(id);
+        self.ledger.strike(id)
+    }
+
+    /// Answers an open request with a result or an error of its own era; `member` is `result` or
+    /// `error`, the value raw JSON.
+    pub(super) fn respond_with(&mut self, id: &Id, member: &str, value: &str) {
+        let token = self.ledger.get(id).and_then(|entry| entry.message.id());
+        let token = token.unwrap_or(id).token();
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{token},"{member}":{value}}}"#);
+        self.respond(id, answer.into());
+    }
+
+    /// Answers an open request with an error of its own era.
+    pub(super) fn respond_error(&mut self, id: &Id, code: i64, text: &str) {
+        let error = errors::error(code, text, None);
+        self.respond_with(id, "error", &error);
     }
 
     /// Answers an open request with an error of our own.
@@ -397,25 +479,65 @@ impl Bridge {
 
     // Requests of our own.
 
-    /// Sends a request of our own under an id that neither side can use.
-    pub(super) fn send_own(&mut self, method: &str, params: Option<&str>, own: Own) {
+    /// Sends a request of our own under an id that neither side can use; gives the id.
+    pub(super) fn send_own(&mut self, method: &str, params: Option<&str>, own: Own) -> Id {
         let id = self.own_id();
         let token = id.token();
+        let stamped;
+        let params = if self.link.modern.is_some() {
+            stamped = match own {
+                Own::Downward => self.stamped_for_task(params),
+                _ => self.stamped(params, &[]),
+            };
+            stamped.as_deref()
+        } else {
+            params
+        };
         let params = params.map_or_else(String::new, |params| format!(r#","params":{params}"#));
         let text = format!(r#"{{"jsonrpc":"2.0","id":{token},"method":"{method}"{params}}}"#);
         if let Ok(message) = Message::parse(text.into()) {
             self.own.insert(id.clone(), own);
-            let request = self.post(&message, message.text().clone());
-            self.start(Purpose::Own(id), request);
+            let body = message.text().clone();
+            let request = match &self.link.modern {
+                Some(modern) => self.post_modern(&message, body, &modern.version),
+                None => self.post(&message, body),
+            };
+            self.start(Purpose::Own(id.clone()), request);
         }
+        id
     }
 }
 
-/// Whether a request stands for itself, as all do from the 2026-07-28 revision on.
-pub(super) fn needs_no_handshake(message: &Message) -> bool {
-    let modern = message
-        .params()
-        .and_then(|params| member(params, "_meta"))
-        .is_some_and(|meta| member(meta, MODERN_VERSION).is_some());
-    modern || message.method() == "server/discover"
+/// What a request says of itself, if it is of the modern era. `server/discover` needs no words: it
+/// exists in that era only.
+///
+/// # Errors
+/// The error, raw JSON, for a modern request that leaves out what every one has to say (MCP
+/// 2026-07-28, Base Protocol, `_meta`).
+fn stated(message: &Message) -> Result<Option<Box<Stated>>, String> {
+    if message.method() == "initialize" {
+        return Ok(None);
+    }
+    let Some(stated) = Stated::read(message.params()) else {
+        let stated = Stated {
+            version: SPOKEN[0].to_owned(),
+            capabilities: Some("{}".to_owned()),
+            ..Stated::default()
+        };
+        return Ok((message.method() == "server/discover").then(|| Box::new(stated)));
+    };
+    let missing = if stated.version.is_empty() {
+        meta::PROTOCOL_VERSION
+    } else if stated.capabilities.is_none() {
+        meta::CLIENT_CAPABILITIES
+    } else {
+        return Ok(Some(Box::new(stated)));
+    };
+    let text = format!("mcp-bridge: \"_meta\" has no usable \"{missing}\"");
+    Err(errors::error(errors::INVALID_PARAMS, &text, None))
+}
+
+fn refused(id: &Id, error: &str) -> Bytes {
+    let id = id.token();
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into()
 }

@@ -65,11 +65,12 @@ impl Bridge {
 
     /// After the client closed its end: ends as soon as nothing is open.
     pub(super) fn check_closing(&mut self) {
-        let idle = self.ledger.is_empty()
+        let idle = self.closing == Closing::Grace
+            && self.is_listening_only()
             && self.parked.is_empty()
             && self.outbox.is_empty()
             && !matches!(self.link.phase, Phase::Barrier(_));
-        if self.closing == Closing::Grace && idle {
+        if idle {
             self.finish_by_itself();
         }
     }
@@ -94,7 +95,9 @@ impl Bridge {
             let failure = Failure::new(Kind::Shutdown, Executed::Unknown, text);
             self.fail_parked(&failure);
             for id in self.ledger.select(|_| true) {
-                self.fail(&id, &failure);
+                if !self.close_listener(&id) {
+                    self.fail(&id, &failure);
+                }
             }
         }
         let tickets: Vec<_> = self.exchanges.keys().copied().collect();
@@ -104,6 +107,7 @@ impl Bridge {
         if let Phase::Handshaking(handshake) = &mut self.link.phase {
             self.link.session = handshake.session.take();
         }
+        self.end_all_retired();
         let delete = self.delete_request();
         self.link.phase = Phase::Idle;
         self.timers.clear();

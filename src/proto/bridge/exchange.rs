@@ -60,6 +60,12 @@ pub(super) enum Purpose {
     Sse,
     /// A request of our own.
     Own(Id),
+    /// `server/discover`, before the server's era is known.
+    Discover,
+    /// The changes that a modern server tells of.
+    Subscription,
+    /// The server's own stream in a session that another has taken the place of.
+    Retired,
     /// The end of the session.
     Delete,
 }
@@ -148,6 +154,35 @@ impl Bridge {
         Request {
             verb: Verb::Post,
             url,
+            headers: fields,
+            body,
+            after: None,
+        }
+    }
+
+    /// A POST of one message to a modern server (MCP 2026-07-28, Streamable HTTP, Sending Messages
+    /// to the Server): no session, the revision that its `_meta` names, arguments that the tool's
+    /// schema wants repeated.
+    pub(super) fn post_modern(&self, message: &Message, body: Bytes, version: &str) -> Request {
+        let version =
+            HeaderValue::from_str(version).unwrap_or_else(|_| headers::encode_value(version));
+        let mut fields = vec![
+            (header::ACCEPT, HeaderValue::from_static(ACCEPT_BOTH)),
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            ),
+            (headers::PROTOCOL_VERSION, version),
+        ];
+        headers::mirrored(message.method(), message.params(), &mut fields);
+        if message.method() == "tools/call"
+            && let Some(params) = message.params()
+        {
+            self.catalog.headers.add(params, &mut fields);
+        }
+        Request {
+            verb: Verb::Post,
+            url: Arc::clone(&self.link.endpoint),
             headers: fields,
             body,
             after: None,

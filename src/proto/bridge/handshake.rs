@@ -1,78 +1,23 @@
 //! First contact and reopening: `initialize` until it is answered.
 //!
 //! In: making an attempt, and what each answer to `initialize` means. Out: another attempt or none
-//! (`attempts`), the stream of HTTP+SSE (`stream`), what follows success (`opening`).
+//! (`attempts`), `server/discover` (`detect`), the stream of HTTP+SSE (`stream`), what follows
+//! success (`opening`).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use url::Url;
-
-use super::{Bridge, Exchange, Own, Phase, Purpose, Timer, TimerKey};
+use super::contact::{Handshake, Outcome, Step, Why};
+use super::{Bridge, Exchange, Own, Phase, Protocol, Purpose, Timer};
 use crate::proto::classify::{self, Content};
+use crate::proto::era::evidence::{self, Probe};
+use crate::proto::era::{Era, SPOKEN, capabilities, discover};
 use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
-use crate::proto::transport::{self, Transport};
+use crate::proto::transport::Transport;
 use crate::proto::{Body, Ending, Head, Level, Ticket, json, limits, revision, text};
-
-/// One attempt to get an `initialize` answered, over one transport or both.
-#[derive(Debug)]
-pub(super) struct Handshake {
-    pub(super) serial: u64,
-    /// The timer of the next try.
-    pub(super) retry: Option<TimerKey>,
-    pub(super) why: Why,
-    /// What is sent.
-    pub(super) initialize: Message,
-    /// What is being tried.
-    pub(super) transport: Transport,
-    /// What may be tried after it.
-    pub(super) other: Option<Transport>,
-    /// What Streamable HTTP said, to be reported if HTTP+SSE is not spoken either.
-    pub(super) http_outcome: Option<Outcome>,
-    pub(super) ticket: Option<Ticket>,
-    pub(super) status: Option<u16>,
-    pub(super) session: Option<HeaderValue>,
-    pub(super) moved_to: Option<Arc<Url>>,
-    pub(super) busy: usize,
-    pub(super) unreachable: usize,
-    pub(super) repeated: bool,
-    pub(super) other_version: bool,
-    /// How often other credentials were got for it.
-    pub(super) authorizations: u32,
-    /// It waits for them.
-    pub(super) refused: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Why {
-    /// The client sent `initialize` with this id.
-    Client(Id),
-    /// The client sent it and was given a stand-in for the answer.
-    Answered,
-    /// A session was lost.
-    Reopen,
-}
-
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Fail(Failure),
-    /// The server's own error.
-    Refused(Message),
-}
-
-impl Handshake {
-    /// Whether the client itself asked for it and has no answer yet.
-    pub(super) fn is_for_client(&self) -> bool {
-        matches!(self.why, Why::Client(_))
-    }
-
-    /// Whether nobody but a person, or the authorization server, keeps it waiting.
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused
-    }
-}
 
 impl Bridge {
     /// Forwards the client's own `initialize`.
@@ -91,44 +36,103 @@ impl Bridge {
             }
             Phase::Idle | Phase::Lost { .. } => {}
         }
-        self.begin(Why::Client(id.clone()), initialize);
+        let step = self.first_step(Step::Initialize);
+        self.begin(Why::Client(id.clone()), initialize, step);
     }
 
-    /// Replays it in order to get a new session.
+    /// A modern client wants something, and it is not known what the server speaks.
+    pub(super) fn first_contact_for_modern(&mut self) {
+        let first = if self.was_legacy() {
+            Step::Initialize
+        } else {
+            Step::Discover
+        };
+        let step = self.first_step(first);
+        if let Some(initialize) = self.opener() {
+            self.begin(Why::Modern, initialize, step);
+        }
+    }
+
+    /// Gets a new session, the way the last one was opened.
     pub(super) fn reopen(&mut self) {
+        self.reopen_from(Step::Initialize);
+    }
+
+    pub(super) fn reopen_from(&mut self, step: Step) {
+        if self.link.opened_with.is_none() && self.client.initialize.is_none() {
+            return self.first_contact_for_modern();
+        }
+        if let Some(initialize) = self.opener() {
+            let step = self.first_step(step);
+            self.begin(Why::Reopen, initialize, step);
+        }
+    }
+
+    fn first_step(&self, wanted: Step) -> Step {
+        match self.settings.protocol {
+            Protocol::Auto if self.settings.strategy.first() == Transport::Sse => Step::Initialize,
+            Protocol::Auto => wanted,
+            Protocol::Legacy => Step::Initialize,
+            Protocol::Modern => Step::Discover,
+        }
+    }
+
+    /// An `initialize` under an id of our own: the one that opened the session, else the client's,
+    /// else one in the name of a modern client.
+    fn opener(&mut self) -> Option<Message> {
         let id = self.own_id();
-        let Some(initialize) = &self.client.initialize else {
-            return;
+        let known = self.link.opened_with.as_ref();
+        let text = if let Some(known) = known.or(self.client.initialize.as_ref()) {
+            known.with_id(&id)
+        } else {
+            let identity = self.identity();
+            let capabilities = capabilities::client_to_legacy(&identity.capabilities);
+            let version = revision::NEWEST_WITH_HANDSHAKE;
+            let info = identity.client_info.as_deref();
+            discover::initialize_request(id.token(), version, &capabilities, info).into()
         };
-        let Ok(mut replay) = Message::parse(initialize.with_id(&id)) else {
-            return;
-        };
+        let mut initialize = Message::parse(text).ok()?;
         if let Some(revision) = self.link.wanted_revision
             && let Ok(edited) =
-                Message::parse(replay.with_param("protocolVersion", &json::quote(revision)))
+                Message::parse(initialize.with_param("protocolVersion", &json::quote(revision)))
         {
-            replay = edited;
+            initialize = edited;
         }
         self.own.insert(id, Own::Initialize);
-        self.begin(Why::Reopen, replay);
+        Some(initialize)
     }
 
-    fn begin(&mut self, why: Why, initialize: Message) {
+    fn begin(&mut self, why: Why, initialize: Message, step: Step) {
         self.serial += 1;
         let serial = self.serial;
         let decided = self.link.transport;
-        let for_client = matches!(why, Why::Client(_));
+        let for_client = matches!(why, Why::Client(_) | Why::Modern);
+        let recalled = self.recalled_transport();
+        let first = decided.or(recalled);
+        let transport = match step {
+            Step::Discover => Transport::StreamableHttp,
+            Step::Initialize => first.unwrap_or(self.settings.strategy.first()),
+        };
+        let left = match transport {
+            Transport::Sse => VecDeque::from([Probe::Initialize]),
+            Transport::StreamableHttp => VecDeque::new(),
+        };
+        let asked = match &self.client.stated {
+            Some(stated) if matches!(why, Why::Modern) => stated.version.clone(),
+            _ => SPOKEN[0].to_owned(),
+        };
         let handshake = Handshake {
             serial,
             retry: None,
             why,
             initialize,
-            transport: decided.unwrap_or(self.settings.strategy.first()),
-            other: if decided.is_some() {
-                None
-            } else {
-                self.settings.strategy.second()
-            },
+            step,
+            transport,
+            tried: Vec::new(),
+            left,
+            decided,
+            asked,
+            accepted: None,
             http_outcome: None,
             ticket: None,
             status: None,
@@ -146,6 +150,7 @@ impl Bridge {
         self.initialize_resume = None;
         self.link.session = None;
         self.link.version = None;
+        self.link.ready = false;
         self.link.phase = Phase::Handshaking(Box::new(handshake));
         self.after(limits::INITIALIZE, Timer::HandshakeLimit(serial));
         if for_client {
@@ -174,17 +179,21 @@ impl Bridge {
     }
 
     /// Whether this exchange is the one the handshake waits for.
-    fn is_current(&mut self, ticket: Ticket) -> bool {
+    pub(super) fn is_current(&mut self, ticket: Ticket) -> bool {
         self.handshake()
             .is_some_and(|handshake| handshake.ticket == Some(ticket))
     }
 
-    /// Sends the first request of the transport that is being tried.
+    /// Sends the first request of what is being tried.
     pub(super) fn contact(&mut self) {
+        self.open_for_waiting_client();
         let Some(handshake) = self.handshake() else {
             return;
         };
-        let transport = handshake.transport;
+        let probe = handshake.probe();
+        if !handshake.tried.contains(&probe) {
+            handshake.tried.push(probe);
+        }
         let (retry, ticket) = (handshake.retry.take(), handshake.ticket.take());
         if let Some(retry) = retry {
             self.timers.remove(&retry);
@@ -192,17 +201,40 @@ impl Bridge {
         if let Some(ticket) = ticket {
             self.cancel_exchange(ticket);
         }
-        match transport {
-            Transport::StreamableHttp => {
+        match probe {
+            Probe::Initialize => {
                 self.link.endpoint = Arc::clone(&self.link.base);
                 self.post_initialize();
             }
-            Transport::Sse => {
+            Probe::Discover => {
+                self.link.endpoint = Arc::clone(&self.link.base);
+                self.post_discover();
+            }
+            Probe::Sse => {
                 self.drop_sse();
                 let request = self.get(&Arc::clone(&self.link.base), None);
                 let ticket = self.start(Purpose::Sse, request);
                 self.link.sse = Some(ticket);
             }
+        }
+    }
+
+    /// A session that is about to be opened for a modern client is opened in the words of its own
+    /// `initialize`, if it has sent one meanwhile.
+    fn open_for_waiting_client(&mut self) {
+        let waiting = self
+            .ledger
+            .select(|entry| entry.place == Place::Parked && entry.message.method() == "initialize");
+        let (Some(id), Some(initialize)) = (waiting.first(), self.client.initialize.clone()) else {
+            return;
+        };
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        if matches!(handshake.why, Why::Modern) && handshake.step == Step::Initialize {
+            handshake.why = Why::Client(id.clone());
+            handshake.initialize = initialize;
+            self.own.retain(|_, own| *own != Own::Initialize);
         }
     }
 
@@ -264,11 +296,24 @@ impl Bridge {
             return;
         }
         let outcome = Outcome::Fail(Self::no_mcp(head, body));
-        if transport::may_be_sse(head.status, &content) {
-            self.try_other_or(outcome);
-        } else {
-            self.conclude(outcome);
+        self.go_on_after(head.status, &content, outcome);
+    }
+
+    /// `initialize` over Streamable HTTP got no result: what its answer leaves to be tried.
+    fn go_on_after(&mut self, status: u16, content: &Content, outcome: Outcome) {
+        let plan = evidence::after_initialize(status, content);
+        let Some(handshake) = self.handshake() else {
+            return;
+        };
+        let mut plan: VecDeque<Probe> = plan.iter().copied().collect();
+        if matches!(handshake.why, Why::Reopen) {
+            // A server that was spoken to before has to say that it is another now.
+            let modern = matches!(content, Content::Rpc(messages) if messages.iter().any(evidence::is_modern_error));
+            plan.retain(|probe| modern || *probe != Probe::Discover);
         }
+        plan.extend(handshake.left.drain(..));
+        handshake.left = plan;
+        self.try_next(outcome);
     }
 
     pub(super) fn on_initialize_streams(&mut self, ticket: Ticket, head: &Head) {
@@ -322,7 +367,9 @@ impl Bridge {
         };
         if message.error().is_some() {
             let status = handshake.status.unwrap_or(200);
+            let modern = evidence::is_modern_error(message);
             if !handshake.other_version
+                && !modern
                 && let Some(version) = offered_version(message)
             {
                 handshake.other_version = true;
@@ -336,12 +383,27 @@ impl Bridge {
                 }
             }
             let outcome = Outcome::Refused(message.clone());
-            if status < 300 || !matches!(status, 400 | 404 | 405) {
-                self.conclude(outcome);
+            if self.http_transport() {
+                let content = Content::Rpc(vec![message.clone()]);
+                self.go_on_after(status, &content, outcome);
             } else {
-                self.try_other_or(outcome);
+                self.conclude(outcome);
             }
             return;
+        }
+        let version = message
+            .result()
+            .and_then(|result| member(result, "protocolVersion"))
+            .and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        let (strategy, protocol) = (self.settings.strategy, self.settings.protocol);
+        if version.is_some_and(|version| Era::of(&version) == Era::Modern)
+            && self.http_transport()
+            && let Some(handshake) = self.handshake()
+            && handshake.may_try(Probe::Discover, strategy, protocol)
+        {
+            handshake.accepted = Some(message.clone());
+            handshake.left = VecDeque::from([Probe::Discover]);
+            return self.try_next(Outcome::Fail(Failure::new(Kind::NotMcp, Executed::No, "")));
         }
         self.connected(message);
     }
@@ -367,7 +429,7 @@ impl Bridge {
             .is_some_and(|handshake| handshake.transport == Transport::StreamableHttp)
     }
 
-    fn no_mcp(head: &Head, body: &Body) -> Failure {
+    pub(super) fn no_mcp(head: &Head, body: &Body) -> Failure {
         let what = classify::describe(head, body);
         let (kind, executed, hint) = match head.status {
             200..=299 => (

@@ -59,6 +59,16 @@ impl Listen {
         matches!(self.state, State::Open(_))
     }
 
+    /// Whether it was asked for and nobody knows yet whether there is one.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening(_))
+    }
+
+    /// Whether it is open, or may be again.
+    pub(super) fn may_open(&self) -> bool {
+        !matches!(self.state, State::Off | State::Closed)
+    }
+
     fn ticket(&self) -> Option<Ticket> {
         match self.state {
             State::Opening(ticket) | State::Open(ticket) => Some(ticket),
@@ -71,7 +81,8 @@ impl Bridge {
     /// Asks for the stream, beside everything else.
     pub(super) fn open_listen(&mut self) {
         if self.link.transport != Some(Transport::StreamableHttp)
-            || !self.client.initialized
+            || !self.link.ready
+            || self.link.modern.is_some()
             || !matches!(
                 self.link.listen.state,
                 State::Closed | State::Resting | State::Refused
@@ -88,6 +99,11 @@ impl Bridge {
         self.link.listen.state = State::Opening(ticket);
     }
 
+    /// Leaves the stream as it is, for another session; gives its exchange.
+    pub(super) fn leave_listen(&mut self) -> Option<Ticket> {
+        std::mem::take(&mut self.link.listen).ticket()
+    }
+
     /// Drops the stream, for another session or the end.
     pub(super) fn drop_listen(&mut self) {
         let listen = std::mem::take(&mut self.link.listen);
@@ -102,6 +118,7 @@ impl Bridge {
         self.link.listen.was_open = true;
         self.link.listen.authorizations = 0;
         self.debug(|| "the server's stream is open".into());
+        self.stream_settled();
     }
 
     pub(super) fn on_listen_refused(&mut self, exchange: &Exchange, head: &Head, body: &Body) {
@@ -133,6 +150,7 @@ impl Bridge {
             return self.listen_failed();
         }
         self.link.listen.state = State::Off;
+        self.stream_settled();
         self.lose_elsewhere();
         self.debug(|| format!("the server offers no stream of its own (HTTP {status})"));
     }
@@ -199,6 +217,7 @@ impl Bridge {
 
     fn listen_later(&mut self, wait: Duration) {
         self.link.listen.state = State::Resting;
+        self.stream_settled();
         let generation = self.link.generation;
         self.after(wait, Timer::Listen(generation));
     }

@@ -9,28 +9,60 @@
 //! ```
 //!
 //! One file for each thing that can happen: `client` (a line came in), `handshake` (first contact
-//! and reopening), `attempts` (trying again), `opening` (it succeeded), `calls` (answers to
-//! requests), `outbox` (notifications and responses on their way out), `authorize` (credentials were refused), `stand_in` (answers in the server's
-//! place), `tools` (which may be called), `listen` (the server's own stream), `remote` (a message came from the server),
-//! `recover` (a session was lost), `close` (the end), `trace` (the debug log). `exchange` keeps the
-//! books on HTTP exchanges; this file holds what else they share.
+//! and reopening), `attempts` (trying again), `detect` (what era the server is of), `opening` (it
+//! succeeded), `calls` (answers to requests), `outbox` (notifications and responses on their way
+//! out), `authorize` (credentials were refused), `stand_in` (answers in the server's place), `tools`
+//! (which may be called), `listen` (the server's own stream), `remote` (a message came from the
+//! server), `recover` (a session was lost), `close` (the end), `trace` (the debug log). `exchange`
+//! keeps the books on HTTP exchanges; this file holds what else they share.
+//!
+//! Requests are translated on their way out and answers on their way back, where client and server
+//! are not of one era ([`Via`](super::ledger::Via)): `modern` (what a modern server's answers mean,
+//! whoever asked), `to_modern` (a legacy client's requests), with its questions in `asked` and
+//! `rounds`, its tasks in `tasks` and its changes in `subscription`; `to_legacy` (a modern client's requests), with
+//! the server's questions in `carrier`, `suspended` and `replays`, its notifications in
+//! `upward_notices`, its changes in `listeners`, the session's log level in `levels`, tasks in
+//! `upward_tasks` and sessions that are replaced in `retired`; `relay` (a modern client's
+//! changes from a modern server), with `gaps` for streams of changes that break.
 
+mod asked;
 mod attempts;
 mod authorize;
 mod calls;
+mod carrier;
 mod client;
 mod close;
+mod contact;
+mod detect;
 mod exchange;
+mod gaps;
 mod handshake;
+mod levels;
 mod listen;
+mod listeners;
+mod modern;
 mod opening;
 mod outbox;
+mod recall;
 mod recover;
+mod relay;
 mod remote;
+mod replays;
+mod retired;
+mod rounds;
+mod send;
+mod settings;
 mod stand_in;
 mod stream;
+mod subscription;
+mod suspended;
+mod tasks;
+mod to_legacy;
+mod to_modern;
 mod tools;
 mod trace;
+mod upward_notices;
+mod upward_tasks;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -43,51 +75,29 @@ use url::Url;
 use self::authorize::Authorizing;
 pub use self::authorize::Credentials;
 use self::close::Closing;
+use self::contact::Handshake;
+use self::detect::{Detection, Modern};
 use self::exchange::{Exchange, Purpose, Resume};
-use self::handshake::Handshake;
 use self::listen::Listen;
+use self::listeners::Listeners;
+use self::modern::Catalog;
 use self::outbox::Outbox;
 use self::recover::Recoveries;
 use self::remote::Questions;
+use self::rounds::Rounds;
+pub use self::settings::{Protocol, Settings};
 use self::stand_in::StandIn;
+use self::subscription::Subscription;
+use self::suspended::Suspended;
+use self::to_legacy::Upward;
 use self::tools::Listing;
+use super::era::meta::Stated;
 use super::failure::Failure;
-use super::filter::Filter;
 use super::ledger::{Ledger, Place};
 use super::message::{Id, Message};
 use super::retry::Jitter;
-use super::transport::{Strategy, Transport};
+use super::transport::Transport;
 use super::{Body, Ending, Head, Input, Level, Output, Ticket, Trouble, json, limits};
-
-/// What the bridge is told once, at the start.
-#[derive(Debug)]
-pub struct Settings {
-    /// The server.
-    pub url: Arc<Url>,
-    /// Which transports to try.
-    pub strategy: Strategy,
-    /// Which tools the client may see and call.
-    pub filter: Filter,
-    /// Send a `ping` this often while connected.
-    pub ping_interval: Option<Duration>,
-    /// How long open requests may take to finish after the client closed its end.
-    pub eof_grace: Duration,
-    /// Largest message in either direction, in bytes; for the texts that name it.
-    pub message_limit: usize,
-    /// Where credentials come from.
-    pub credentials: Credentials,
-    /// How long the client's `initialize` may wait before it is answered in the server's place.
-    pub initialize_wait: Duration,
-    /// What the server last answered to `initialize`, raw JSON.
-    pub last_initialize: Option<String>,
-    /// Whether [`Level::Debug`] lines are wanted.
-    pub debug: bool,
-    /// Unpredictable text that marks the ids of our own messages, so that neither side can use
-    /// them.
-    pub nonce: String,
-    /// Spread for waits, different in every process.
-    pub seed: u64,
-}
 
 /// The bridge. See the module's head for its states.
 #[derive(Debug)]
@@ -114,14 +124,23 @@ pub struct Bridge {
     jitter: Jitter,
     authorizing: Authorizing,
     stand_in: StandIn,
+    detection: Detection,
+    rounds: Rounds,
+    subscription: Subscription,
+    suspended: Suspended,
+    listeners: Listeners,
+    catalog: Catalog,
+    upward: Upward,
     said: HashSet<&'static str>,
 }
 
 /// What is known about the local client.
 #[derive(Debug, Default)]
 struct Client {
-    /// Its latest `initialize`, to be replayed when a session is reopened.
+    /// Its latest `initialize`.
     initialize: Option<Message>,
+    /// What its latest modern request said of itself.
+    stated: Option<Stated>,
     /// The revision it was told.
     version: Option<String>,
     /// Whether it sent `notifications/initialized`.
@@ -140,6 +159,14 @@ struct Client {
 #[derive(Debug)]
 struct Link {
     phase: Phase,
+    /// What is known of the server if it is a modern one.
+    modern: Option<Modern>,
+    /// The `initialize` that opened the session, to be replayed when it is reopened, and its
+    /// result.
+    opened_with: Option<Message>,
+    initialize_result: Option<Message>,
+    /// The session's `notifications/initialized` is settled: it is open for the server's stream.
+    ready: bool,
     /// Decided by the first handshake that succeeded.
     transport: Option<Transport>,
     /// The server's URL; changes only by a permanent redirect.
@@ -209,6 +236,16 @@ enum Own {
     Restore,
     /// A page of the list of tools.
     Tools,
+    /// `server/discover`, before the server's era is known.
+    Discover,
+    /// `server/discover` beside the traffic.
+    Look,
+    /// A resource that a modern client listens for, or does not any more, at a legacy server.
+    Watch,
+    /// What a modern client's request needs of a legacy server first.
+    Upward,
+    /// What a legacy client's request needs of a modern server besides.
+    Downward,
 }
 
 /// A message of the client that waits for the link.
@@ -222,6 +259,8 @@ enum Parked {
 #[derive(Clone, Debug, PartialEq)]
 enum Timer {
     Accepted(Ticket),
+    /// A modern client's questions have been collected long enough.
+    Collect(Id),
     Call {
         id: Id,
         wait: u64,
@@ -232,18 +271,30 @@ enum Timer {
     HandshakeLimit(u64),
     HandshakeRetry(u64),
     Initialized(u32),
+    /// The session's log level may be higher than anybody needs.
+    Level,
     Linger(Ticket),
     Listen(u32),
+    /// A modern client's `subscriptions/listen`.
+    Listener(Id, u64),
     OutboxRested,
     Ping,
     Posted(Ticket),
+    Probe(Ticket),
     Restored(u32),
+    /// An open request of a legacy client at a modern server: what comes next in its round or task.
+    Round(Id, u64),
+    /// The change stream of a modern server.
+    Subscription(u64),
+    /// Suspended requests and questions without an owner are looked through.
+    Suspended,
     /// A person was waited for long enough.
     Person(u32),
     Shutdown,
     Sse(u32),
     StandIn(u64),
     ToolList(u64),
+    Watch(Id),
 }
 
 /// What happens to a waiting request when its timer fires.
@@ -255,6 +306,8 @@ enum Then {
     Resume(Resume),
     /// Wait for its answer on the server's own stream, or give up if there is none.
     LookElsewhere,
+    /// Ask the server how far its task is.
+    AskForTask,
     /// Answer it with this.
     Fail(Failure),
 }
@@ -272,6 +325,10 @@ impl Bridge {
             client: Client::default(),
             link: Link {
                 phase: Phase::Idle,
+                modern: None,
+                opened_with: None,
+                initialize_result: None,
+                ready: false,
                 transport: None,
                 endpoint: Arc::clone(&base),
                 stream_url: Arc::clone(&base),
@@ -301,6 +358,13 @@ impl Bridge {
             jitter,
             authorizing: Authorizing::default(),
             stand_in: StandIn::default(),
+            detection: Detection::default(),
+            rounds: Rounds::default(),
+            subscription: Subscription::default(),
+            suspended: Suspended::default(),
+            listeners: Listeners::default(),
+            catalog: Catalog::default(),
+            upward: Upward::default(),
             said: HashSet::new(),
         }
     }
@@ -358,8 +422,10 @@ impl Bridge {
             Purpose::Post => self.on_post_answer(ticket, exchange, head, body),
             Purpose::Listen => self.on_listen_refused(&exchange, head, body),
             Purpose::Own(id) => self.on_own_answer(ticket, &id, exchange, head, body),
+            Purpose::Discover => self.on_discover_answer(ticket, &exchange, head, body),
+            Purpose::Subscription => self.on_subscription_refused(ticket, &exchange, head, body),
             Purpose::Delete => self.exit(),
-            Purpose::Abandoned | Purpose::Drain => {}
+            Purpose::Abandoned | Purpose::Drain | Purpose::Retired => {}
         }
     }
 
@@ -378,12 +444,12 @@ impl Bridge {
             Purpose::Initialized => self.on_initialized_taken(ticket),
             Purpose::Listen => self.on_listen_open(ticket),
             Purpose::Sse => self.on_sse_streams(ticket, head),
-            Purpose::Initialize => self.on_initialize_streams(ticket, head),
+            Purpose::Initialize | Purpose::Discover => self.on_initialize_streams(ticket, head),
             Purpose::Call(ref id) => {
                 let id = id.clone();
                 self.call_passed(&id);
             }
-            Purpose::Own(_) | Purpose::Drain => {}
+            Purpose::Own(_) | Purpose::Subscription | Purpose::Drain | Purpose::Retired => {}
         }
     }
 
@@ -398,7 +464,10 @@ impl Bridge {
             Purpose::Listen => self.on_listen_ended(&exchange, ending),
             Purpose::Sse => self.on_sse_ended(&exchange, ending),
             Purpose::Own(id) => self.on_own_lost(&id),
+            Purpose::Discover => self.on_discover_lost(),
+            Purpose::Subscription => self.on_subscription_ended(ticket, &exchange),
             Purpose::Delete => self.exit(),
+            Purpose::Retired => self.on_retired_ended(&exchange),
             Purpose::Abandoned | Purpose::Drain | Purpose::Post | Purpose::Initialized => {}
         }
     }
@@ -410,13 +479,15 @@ impl Bridge {
         self.trace(ticket, || trouble.text.clone());
         match exchange.purpose.clone() {
             Purpose::Call(id) => self.on_call_failed(&id, &exchange, trouble),
-            Purpose::Initialize => self.handshake_trouble(trouble),
+            Purpose::Initialize | Purpose::Discover => self.handshake_trouble(trouble),
             Purpose::Sse => self.on_sse_failed(trouble),
             Purpose::Initialized => self.on_initialized_failed(exchange.generation, trouble),
             Purpose::Post => self.on_post_failed(trouble),
             Purpose::Listen => self.on_listen_failed(),
             Purpose::Own(id) => self.on_own_lost(&id),
+            Purpose::Subscription => self.on_subscription_ended(ticket, &exchange),
             Purpose::Delete => self.exit(),
+            Purpose::Retired => self.on_retired_ended(&exchange),
             Purpose::Abandoned | Purpose::Drain => {}
         }
     }
@@ -428,23 +499,31 @@ impl Bridge {
             }
             match entry.remove() {
                 Timer::Accepted(ticket) => self.on_initialized_taken(ticket),
+                Timer::Collect(id) => self.on_collected(&id),
                 Timer::Call { id, wait, then } => self.on_call_timer(&id, wait, then),
                 Timer::Endpoint(ticket) => self.on_endpoint_timeout(ticket),
                 Timer::Grace => self.on_grace_over(),
                 Timer::HandshakeLimit(serial) => self.on_handshake_limit(serial),
                 Timer::HandshakeRetry(serial) => self.on_handshake_retry(serial),
                 Timer::Initialized(generation) => self.on_initialized_timer(generation),
+                Timer::Level => self.on_level_timer(),
                 Timer::Linger(ticket) => self.on_linger_over(ticket),
                 Timer::Listen(generation) => self.on_listen_timer(generation),
+                Timer::Listener(id, number) => self.on_listener_timer(&id, number),
                 Timer::OutboxRested => self.on_outbox_rested(),
                 Timer::Posted(ticket) => self.on_post_timeout(ticket),
                 Timer::Ping => self.on_ping_timer(),
+                Timer::Probe(ticket) => self.on_probe_timeout(ticket),
                 Timer::Restored(generation) => self.on_restore_timeout(generation),
+                Timer::Round(id, number) => self.on_round_timer(&id, number),
+                Timer::Subscription(serial) => self.on_subscription_timer(serial),
+                Timer::Suspended => self.on_suspended_timer(),
                 Timer::Person(count) => self.on_person_late(count),
                 Timer::Shutdown => self.exit(),
                 Timer::StandIn(serial) => self.on_initialize_late(serial),
                 Timer::Sse(generation) => self.on_sse_timer(generation),
                 Timer::ToolList(serial) => self.on_tool_list_timeout(serial),
+                Timer::Watch(id) => self.on_watch_settled(&id, false),
             }
         }
     }
@@ -453,7 +532,8 @@ impl Bridge {
     fn pump(&mut self) {
         while matches!(self.link.phase, Phase::Open | Phase::Idle)
             && !self.authorizing.holds_traffic()
-            && self.calls_in_flight < limits::IN_FLIGHT
+            && !self.is_verifying()
+            && self.calls_in_flight.saturating_sub(self.listening()) < limits::IN_FLIGHT
         {
             let idle = matches!(self.link.phase, Phase::Idle);
             match self.parked.pop_front() {
@@ -463,9 +543,7 @@ impl Bridge {
                     let entry = self.ledger.get(&id);
                     match entry.filter(|entry| entry.place == Place::Parked) {
                         None => {}
-                        Some(entry) if idle && !client::needs_no_handshake(&entry.message) => {
-                            self.fail_without_session(&id);
-                        }
+                        Some(_) if idle => self.fail_without_session(&id),
                         Some(_) => self.send_call(&id, false),
                     }
                 }
@@ -477,8 +555,14 @@ impl Bridge {
                 }
             }
         }
+        if !self.is_verifying() {
+            self.pump_subscription();
+        }
+        self.pump_listeners();
         self.pump_tool_list();
+        self.leave_suspended();
         self.pump_outbox();
+        self.pump_retired();
         self.check_closing();
     }
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::handshake::Why;
+use super::contact::Why;
 use super::{Barrier, Bridge, Exchange, Owed, Own, Phase, Purpose, Timer, outbox};
 use crate::proto::classify;
+use crate::proto::era::evidence::Probe;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
 use crate::proto::transport::Transport;
@@ -37,7 +38,13 @@ impl Bridge {
             }
         }
         let first_time = self.link.transport.is_none();
+        if handshake.tried.contains(&Probe::Discover) {
+            self.has_looked();
+        }
+        self.link.modern = None;
         self.link.transport = Some(handshake.transport);
+        self.link.opened_with = Some(handshake.initialize.clone());
+        self.link.initialize_result = Some(message.clone());
         if handshake.transport == Transport::StreamableHttp {
             self.link.session = handshake.session.take();
             if let Some(moved_to) = handshake.moved_to.take() {
@@ -51,30 +58,23 @@ impl Bridge {
         self.link.version = HeaderValue::from_str(&version)
             .ok()
             .filter(|value| !value.is_empty());
-        self.own.retain(|_, own| *own != Own::Initialize);
+        self.own
+            .retain(|_, own| !matches!(own, Own::Initialize | Own::Discover));
+        self.remember_legacy(handshake.transport);
+        self.note_session(result);
         if result.len() <= limits::KEPT_INITIALIZE {
             self.out.push(Output::Remember(result.to_owned()));
         }
-        let name = handshake.transport.client_name();
-        let level = if first_time {
-            Level::Info
-        } else {
-            Level::Debug
-        };
-        self.say(level, format!("Connected to remote server using {name}"));
+        let to_client = matches!(handshake.why, Why::Client(_) | Why::Modern);
+        let level = self.announce_connected(handshake.transport, first_time, to_client);
         match handshake.why {
             Why::Client(id) => {
-                self.say(level, "Local STDIO server running");
-                self.say(
-                    level,
-                    format!("Proxy established successfully between local STDIO and remote {name}"),
-                );
-                self.say(level, "Press Ctrl+C to exit");
                 self.client.list_changed = capabilities.list_changed();
                 self.client.log_level = None;
                 self.client.subscriptions.clear();
                 self.forward_initialize_result(&id, message, &version);
             }
+            Why::Modern => self.open_for_modern(),
             Why::Answered | Why::Reopen if self.stand_in.is_first_contact() => {
                 self.say(level, "the server is ready now");
                 self.connected_at_last(&capabilities.list_changed(), result);
@@ -97,6 +97,31 @@ impl Bridge {
         }
     }
 
+    /// The lines that users' guides tell people to look for.
+    pub(super) fn announce_connected(
+        &mut self,
+        transport: Transport,
+        first_time: bool,
+        to_client: bool,
+    ) -> Level {
+        let name = transport.client_name();
+        let level = if first_time {
+            Level::Info
+        } else {
+            Level::Debug
+        };
+        self.say(level, format!("Connected to remote server using {name}"));
+        if to_client {
+            self.say(level, "Local STDIO server running");
+            self.say(
+                level,
+                format!("Proxy established successfully between local STDIO and remote {name}"),
+            );
+            self.say(level, "Press Ctrl+C to exit");
+        }
+        level
+    }
+
     /// The client gets the result as it is, unless the server settled on a newer revision than
     /// the client asked for: it would hang up, so it is told its own.
     fn forward_initialize_result(&mut self, id: &Id, message: &Message, version: &str) {
@@ -110,8 +135,7 @@ impl Bridge {
             .get(id)
             .and_then(|entry| entry.message.id())
             .cloned();
-        let mut answer = message.clone();
-        let mut told = version.to_owned();
+        let (mut answer, mut told) = (message.clone(), version.to_owned());
         if let Some(asked) = asked
             && asked.as_str() < version
             && let Some(edited) = message
@@ -134,8 +158,15 @@ impl Bridge {
     /// Sends it; everything later waits until the server accepted it, because some servers refuse
     /// requests that overtake it.
     pub(super) fn send_initialized(&mut self, message: &Message) {
-        self.client.initialized = true;
-        self.post_initialized(message, false);
+        let again = std::mem::replace(&mut self.client.initialized, true);
+        if self.link.modern.is_some() {
+            self.ready_for_client();
+        } else if self.link.ready && !again {
+            // The session was opened for a modern client before.
+            self.release_held();
+        } else {
+            self.post_initialized(message, false);
+        }
     }
 
     pub(super) fn post_initialized(&mut self, message: &Message, reopened: bool) {
@@ -303,11 +334,24 @@ impl Bridge {
     /// The handshake is complete on both sides.
     pub(super) fn open_for_traffic(&mut self) {
         self.link.phase = Phase::Open;
-        for held in std::mem::take(&mut self.client.held) {
-            self.line(held);
+        if self.link.modern.is_some() {
+            return self.ready_for_client();
         }
+        self.link.ready = true;
+        self.release_held();
+        self.listen_anew();
         self.open_listen();
         self.start_pinging();
+        self.look_for_more();
+    }
+
+    /// What the client was not to see before it was initialized.
+    pub(super) fn release_held(&mut self) {
+        if self.client.initialized {
+            for held in std::mem::take(&mut self.client.held) {
+                self.line(held);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::to_modern::passes_to_modern;
 use super::{Bridge, Exchange, Phase, Purpose, Timer};
 use crate::proto::classify;
 use crate::proto::message::{Kind, Message};
@@ -42,6 +43,16 @@ impl Outbox {
         self.bytes
     }
 
+    /// How many messages wait.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether one waits that belongs to this session.
+    pub(super) fn has_of(&self, generation: u32) -> bool {
+        self.queue.iter().any(|post| post.generation == generation)
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
@@ -66,7 +77,7 @@ impl Bridge {
     pub(super) fn post_note(&mut self, note: &Message) {
         if note.method() == "notifications/initialized" {
             self.send_initialized(note);
-        } else {
+        } else if self.link.modern.is_none() || passes_to_modern(note) {
             self.enqueue(note.clone(), None, self.link.generation);
         }
     }
@@ -83,10 +94,10 @@ impl Bridge {
         }
     }
 
-    /// Queues an answer to a question of the server.
-    pub(super) fn post_reply(&mut self, reply: Bytes) {
+    /// Queues an answer to a question that the server asked in this session.
+    pub(super) fn post_reply(&mut self, reply: Bytes, generation: u32) {
         if let Ok(message) = Message::parse(reply) {
-            self.enqueue(message, None, self.link.generation);
+            self.enqueue(message, None, generation);
         }
     }
 
@@ -109,7 +120,8 @@ impl Bridge {
             let Some(front) = self.outbox.queue.front() else {
                 return;
             };
-            if front.generation != self.link.generation
+            let generation = front.generation;
+            if self.is_gone(generation)
                 && front.message.method() != "notifications/roots/list_changed"
             {
                 // It was about a request or a question of a session that is gone.
@@ -117,9 +129,21 @@ impl Bridge {
                 continue;
             }
             let (message, cancels) = (front.message.clone(), front.cancels);
-            let mut request = self.post(&message, message.text().clone());
+            let body = message.text().clone();
+            let mut request = match &self.link.modern {
+                Some(modern) => self.post_modern(&message, body, &modern.version),
+                None => self.post(&message, body),
+            };
+            if let Some(retired) = self.retired_request(generation, &request) {
+                request = retired;
+            }
             request.after = cancels;
             let ticket = self.start(Purpose::Post, request);
+            if self.is_retired(generation)
+                && let Some(exchange) = self.exchanges.get_mut(&ticket)
+            {
+                exchange.generation = generation;
+            }
             self.outbox.sending = Some(ticket);
             self.time_exchange(ticket, limits::ACCEPTED, Timer::Posted(ticket));
         }
@@ -139,6 +163,7 @@ impl Bridge {
             && classify::session_is_lost(head, &body.bytes)
             && self.lose_session(exchange.generation)
         {
+            self.retired_lost(exchange.generation);
             self.outbox.sending = None;
             return;
         }

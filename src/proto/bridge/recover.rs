@@ -14,7 +14,7 @@ use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
 use crate::proto::classify;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::json::quote;
-use crate::proto::ledger::Place;
+use crate::proto::ledger::{Entry, Place};
 use crate::proto::message::{Id, Message};
 use crate::proto::transport::Transport;
 use crate::proto::{Body, Head, Level, Request, Ticket, Verb, limits, text};
@@ -163,15 +163,18 @@ impl Bridge {
             since: self.now,
             failure: failure.clone(),
         };
+        self.upward_asks_lost();
         self.fail_parked(&failure);
         if self.link.transport == Some(Transport::Sse) {
             self.reopen_later(None);
+        } else {
+            self.listeners_lost();
         }
     }
 
     /// The new session stands: it is given what the old one knew.
     pub(super) fn restore(&mut self) {
-        if !self.client.initialized {
+        if !self.client.initialized && self.client.stated.is_none() {
             return;
         }
         let text = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
@@ -200,7 +203,9 @@ impl Bridge {
             return;
         };
         match requests.pop_front() {
-            Some((method, params)) => self.send_own(method, Some(&params), Own::Restore),
+            Some((method, params)) => {
+                self.send_own(method, Some(&params), Own::Restore);
+            }
             None => self.restored(),
         }
     }
@@ -248,7 +253,7 @@ impl Bridge {
         };
         if self.link.session.is_some()
             || self.link.transport.is_none()
-            || self.client.initialize.is_none()
+            || self.link.opened_with.is_none()
             || std::mem::replace(&mut entry.detected_again, true)
         {
             return false;
@@ -270,10 +275,14 @@ impl Bridge {
     /// The answer to this request cannot come any more, and it may have run: it is sent again only
     /// if that does no harm.
     pub(super) fn request_lost(&mut self, id: &Id) {
-        let Some(entry) = self.ledger.get_mut(id) else {
+        let Some(entry) = self.ledger.get(id) else {
             return;
         };
-        if super::calls::is_repeatable(entry.message.method()) && entry.repeats == 0 {
+        let repeats = super::calls::is_repeatable(entry.message.method()) && entry.repeats == 0;
+        if repeats
+            && !self.is_suspended(id)
+            && let Some(entry) = self.ledger.get_mut(id)
+        {
             entry.repeats += 1;
             let upstream = self.own_id();
             self.ledger.mint(id, upstream);
@@ -301,7 +310,9 @@ impl Bridge {
     }
 
     pub(super) fn lose_elsewhere(&mut self) {
-        for id in self.ledger.select(|entry| entry.place == Place::Elsewhere) {
+        let lost =
+            |entry: &Entry| entry.place == Place::Elsewhere && !self.is_retired(entry.generation);
+        for id in self.ledger.select(lost) {
             self.request_lost(&id);
         }
     }
@@ -320,15 +331,31 @@ impl Bridge {
             && classify::session_is_lost(head, &body.bytes)
             && self.lose_session(exchange.generation)
         {
-            if self.own.remove(id) == Some(Own::Tools) {
-                self.forget_tools();
+            match self.own.remove(id) {
+                Some(Own::Tools) => self.forget_tools(),
+                Some(Own::Upward) => self.on_upward_lost(id),
+                _ => {}
             }
             return;
+        }
+        if self.own.get(id) == Some(&Own::Look) {
+            self.own.remove(id);
+            return self.on_look_answer(head, body);
         }
         if !head.is_success() {
             let what = classify::describe(head, body);
             self.debug(|| format!("a request of the bridge itself: {what}"));
-            if self.own.get(id) == Some(&Own::Tools) {
+            let own = self.own.get(id).copied();
+            if own == Some(Own::Downward) && self.downward_refused(id, &exchange, head) {
+                return;
+            }
+            if matches!(own, Some(Own::Upward | Own::Downward))
+                && matches!(classify::content(&body.bytes), classify::Content::Rpc(_))
+            {
+                // A refusal in the words of the protocol is an answer.
+                self.dispatch_body(ticket, exchange, body);
+                self.on_own_lost(id);
+            } else if own == Some(Own::Tools) {
                 self.own.remove(id);
                 self.on_tool_list_refused(&exchange, head, body);
             } else {
@@ -349,6 +376,11 @@ impl Bridge {
             Some(Own::Initialize) => self.on_initialize_response(message),
             Some(Own::Restore) => self.restore_next(),
             Some(Own::Tools) => self.on_tool_list(message),
+            Some(Own::Discover) => self.on_discover_response(message),
+            Some(Own::Look) => self.on_look_response(message),
+            Some(Own::Watch) => self.on_watch_settled(id, message.error().is_none()),
+            Some(Own::Upward) => self.on_upward(id, message),
+            Some(Own::Downward) => self.on_downward(id, message),
             Some(Own::Ping) | None => {}
         }
     }
@@ -357,7 +389,11 @@ impl Bridge {
         match self.own.remove(id) {
             Some(Own::Restore) => self.restore_next(),
             Some(Own::Tools) => self.on_tool_list_lost(),
-            Some(Own::Initialize | Own::Ping) | None => {}
+            Some(Own::Watch) => self.on_watch_settled(id, false),
+            Some(Own::Upward) => self.on_upward_lost(id),
+            Some(Own::Downward) => self.on_downward_lost(id),
+            Some(Own::Look) => self.on_look_lost(),
+            Some(Own::Initialize | Own::Ping | Own::Discover) | None => {}
         }
     }
 

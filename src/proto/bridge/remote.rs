@@ -12,7 +12,7 @@ use http::HeaderValue;
 use super::{Bridge, Phase, Purpose, Timer};
 use crate::proto::failure::{Executed, Failure, Kind as FailureKind};
 use crate::proto::filter::Unfilterable;
-use crate::proto::ledger::Place;
+use crate::proto::ledger::{Place, Via};
 use crate::proto::message::{Id, Kind, Message, Parsed, member};
 use crate::proto::sse::Event;
 use crate::proto::{Level, Ticket, limits, text};
@@ -104,7 +104,7 @@ impl Bridge {
         match message.kind() {
             Kind::Response => self.on_response(ticket, message),
             Kind::Request => self.on_question(ticket, &message),
-            Kind::Notification => self.on_remote_notification(&message),
+            Kind::Notification => self.on_remote_notification(ticket, &message),
         }
     }
 
@@ -116,6 +116,9 @@ impl Bridge {
             if self.own.contains_key(id) {
                 let id = id.clone();
                 self.on_own_response(&id, &message);
+                return;
+            }
+            if self.ends_subscription(id, &message) {
                 return;
             }
             if let Some(known) = self.ledger.resolve(id).cloned() {
@@ -131,6 +134,10 @@ impl Bridge {
             Some(Purpose::Call(id)) => self.ledger.get(id).map(|_| id.clone()),
             Some(Purpose::Initialize) if message.id().is_none_or(is_placeholder) => {
                 self.on_initialize_response(&message);
+                return;
+            }
+            Some(Purpose::Discover) if message.id().is_none_or(is_placeholder) => {
+                self.on_discover_response(&message);
                 return;
             }
             _ => None,
@@ -168,10 +175,30 @@ impl Bridge {
                 text::sanitize(id.token(), 80)
             )
         });
-        let answer = match method.as_str() {
+        self.keep_fresh(id, &message);
+        self.answer_open(id, message);
+        if let Place::Exchange(ticket) = place {
+            self.repurpose(ticket, Purpose::Drain);
+            self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
+        }
+    }
+
+    /// Gives an open request the server's answer, in a form that its client knows.
+    pub(super) fn answer_open(&mut self, id: &Id, message: Message) {
+        let Some(entry) = self.ledger.get(id) else {
+            return;
+        };
+        let (via, method) = (entry.via, entry.message.method().to_owned());
+        let kept = match method.as_str() {
             "tools/list" if self.settings.filter.is_active() => self.filtered(id, message),
             _ => Some(message),
         };
+        let answer = kept.and_then(|message| match via {
+            Via::Legacy => Some(message),
+            Via::Modern => Some(self.answer_from_modern(id, message)),
+            Via::ToModern => self.answer_to_legacy_client(id, message),
+            Via::ToLegacy => self.answer_to_modern_client(id, message),
+        });
         if let Some(answer) = answer {
             self.remember(id, &method, &answer);
             let line = match self.ledger.get(id).and_then(|entry| entry.message.id()) {
@@ -179,10 +206,6 @@ impl Bridge {
                 None => return,
             };
             self.respond(id, line);
-        }
-        if let Place::Exchange(ticket) = place {
-            self.repurpose(ticket, Purpose::Drain);
-            self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
         }
     }
 
@@ -220,7 +243,11 @@ impl Bridge {
         };
         let uri = || entry.message.param::<String>("uri");
         match method {
-            "logging/setLevel" => self.client.log_level = Some(params.to_owned()),
+            "logging/setLevel" => {
+                let params = params.to_owned();
+                self.note_level(&params);
+                self.client.log_level = Some(params);
+            }
             "resources/subscribe" => {
                 if let Some(uri) = uri()
                     && self.client.subscriptions.len() < limits::SUBSCRIPTIONS
@@ -231,6 +258,7 @@ impl Bridge {
             "resources/unsubscribe" => {
                 if let Some(uri) = uri() {
                     self.client.subscriptions.remove(&uri);
+                    self.watch_on(&uri);
                 }
             }
             _ => {}
@@ -242,6 +270,15 @@ impl Bridge {
         let Some(id) = message.id().cloned() else {
             return;
         };
+        if self.is_of_modern(ticket) {
+            self.say_once("modern-request", Level::Warn, || {
+                let method = text::sanitize(message.method(), 80);
+                format!(
+                    "the server sent a request ({method}), which its revision has none of; dropped"
+                )
+            });
+            return;
+        }
         if id.token().len() > limits::QUESTION_ID {
             self.say_once("question-id", Level::Warn, || {
                 format!(
@@ -259,6 +296,9 @@ impl Bridge {
                     limits::QUESTIONS
                 )
             });
+            return;
+        }
+        if self.question_for_modern(ticket, message) {
             return;
         }
         let Some(exchange) = self.exchanges.get(&ticket) else {
@@ -290,8 +330,14 @@ impl Bridge {
         }
     }
 
-    fn on_remote_notification(&mut self, message: &Message) {
+    fn on_remote_notification(&mut self, ticket: Ticket, message: &Message) {
         self.debug(|| format!("server → {}", text::sanitize(message.method(), 80)));
+        if message.method() == "notifications/tools/list_changed" {
+            self.forget_tools();
+        }
+        if self.notice_from_modern(ticket, message) || self.notice_for_modern(ticket, message) {
+            return;
+        }
         match message.method() {
             "notifications/cancelled" => {
                 let id = message
@@ -312,10 +358,6 @@ impl Bridge {
                     self.line_when_initialized(line, false);
                 }
             }
-            "notifications/tools/list_changed" => {
-                self.forget_tools();
-                self.line_when_initialized(message.text().clone(), false);
-            }
             "notifications/message" => self.line(message.text().clone()),
             _ => self.line_when_initialized(message.text().clone(), false),
         }
@@ -323,7 +365,7 @@ impl Bridge {
 
     /// Before `notifications/initialized` a client may be sent pings and log messages only (MCP
     /// 2025-11-25, Lifecycle, Initialization); the rest is held until then.
-    fn line_when_initialized(&mut self, line: Bytes, always: bool) {
+    pub(super) fn line_when_initialized(&mut self, line: Bytes, always: bool) {
         let held = &self.client.held;
         let size = line.len() + held.iter().map(Bytes::len).sum::<usize>();
         if always || self.client.initialized || self.client.initialize.is_none() {

@@ -7,11 +7,12 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::handshake::Why;
+use super::contact::Why;
 use super::{Bridge, Own, Phase, Timer};
+use crate::proto::era::{Era, discover, result};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::json::quote;
-use crate::proto::ledger::Place;
+use crate::proto::ledger::{Entry, Place};
 use crate::proto::message::{Id, Message, member};
 use crate::proto::{revision, text};
 
@@ -71,7 +72,12 @@ impl StandIn {
     }
 
     fn is_active(&self) -> bool {
-        self.provisional || self.late == Some(Late::Person)
+        self.provisional || self.late.is_some()
+    }
+
+    /// The server, or the person, is there.
+    pub(super) fn is_over(&mut self) {
+        self.late = None;
     }
 }
 
@@ -96,6 +102,13 @@ impl Bridge {
     pub(super) fn person_is_needed(&mut self, opened: bool) {
         if self.settings.last_initialize.is_some() {
             self.answer_initialize();
+        }
+        // Clients wait for this one for a few seconds only.
+        let asked = self
+            .ledger
+            .select(|entry| entry.place == Place::Parked && is_discovery(entry));
+        for id in asked {
+            self.discover_provisionally(&id);
         }
         if !opened || self.stand_in.is_active() {
             self.ask_client_to_open();
@@ -228,11 +241,14 @@ impl Bridge {
         for id in ids {
             let entry = self.ledger.get(&id);
             if let Some(entry) = entry.filter(|entry| entry.place == Place::Parked) {
-                let message = entry.message.clone();
-                if is_late || can_stand_in(message.method()) {
-                    self.stand_in_for(&id, &message);
-                } else {
-                    later.push(id);
+                let (message, era) = (entry.message.clone(), entry.era());
+                match era {
+                    _ if message.method() == "initialize" => later.push(id),
+                    Era::Legacy if is_late || can_stand_in(message.method()) => {
+                        self.stand_in_for(&id, &message);
+                    }
+                    Era::Modern if is_late => self.stand_in_for_modern(&id, message.method()),
+                    _ => later.push(id),
                 }
             }
         }
@@ -253,16 +269,44 @@ impl Bridge {
             }
             method => match empty_list(method) {
                 Some((_, list)) if self.stand_in.provisional => list,
-                _ => {
-                    let kind = match self.authorizing.prompt() {
-                        Some(_) => Kind::SignInRequired,
-                        None => Kind::Connect,
-                    };
-                    return self.fail(id, &Failure::new(kind, Executed::No, notice));
-                }
+                _ => return self.fail_for_now(id),
             },
         };
         self.respond(id, response(&token, &result));
+    }
+
+    /// A modern client would not hear that a list has changed since: it is told why there is none.
+    fn stand_in_for_modern(&mut self, id: &Id, method: &str) {
+        match method {
+            "server/discover" => self.discover_provisionally(id),
+            "tools/call" => {
+                let text =
+                    json!({"content": [{"type": "text", "text": self.notice()}], "isError": true});
+                let result = result::to_modern("tools/call", &text.to_string(), None);
+                self.respond_with(id, "result", &result);
+            }
+            _ => self.fail_for_now(id),
+        }
+    }
+
+    /// `server/discover`, answered with what is known of the server.
+    fn discover_provisionally(&mut self, id: &Id) {
+        let notice = self.notice();
+        let known = self.settings.last_initialize.as_deref();
+        let known = known.and_then(|text| serde_json::from_str(text).ok());
+        let host = text::sanitize(self.link.base.host_str().unwrap_or_default(), 100);
+        let (result, _, _) = provisional(known, None, &host, &notice);
+        let discovered = discover::from_initialize(&result.to_string(), false);
+        self.respond_with(id, "result", &discovered);
+    }
+
+    fn fail_for_now(&mut self, id: &Id) {
+        let kind = match self.authorizing.prompt() {
+            Some(_) => Kind::SignInRequired,
+            None => Kind::Connect,
+        };
+        let notice = self.notice();
+        self.fail(id, &Failure::new(kind, Executed::No, notice));
     }
 
     /// The answer to a request for a list that was promised in the server's place, and that the
@@ -334,6 +378,10 @@ impl Bridge {
         });
         self.line(line.into());
     }
+}
+
+fn is_discovery(entry: &Entry) -> bool {
+    entry.era() == Era::Modern && entry.message.method() == "server/discover"
 }
 
 /// Whether an answer in the server's place is as good as the server's for now.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handshake::Outcome;
+use super::contact::Outcome;
 use super::{Bridge, Exchange, Own, Phase, Timer};
 use crate::proto::classify;
 use crate::proto::failure::{Executed, Failure, Kind};
@@ -35,7 +35,7 @@ impl Bridge {
         let hint = "that is not an HTTP+SSE server; check the URL, which usually ends in /sse";
         let text = format!("{}; {hint}", classify::describe(head, body));
         let failure = Failure::new(Kind::HttpStatus, Executed::No, text).with_status(head.status);
-        self.try_other_or(Outcome::Fail(failure));
+        self.try_next(Outcome::Fail(failure));
     }
 
     pub(super) fn on_sse_failed(&mut self, trouble: &Trouble) {
@@ -89,7 +89,7 @@ impl Bridge {
         self.drop_sse();
         let text = format!("{}: {what}", text::public_url(&self.link.base));
         let failure = Failure::new(Kind::NotMcp, Executed::No, text);
-        self.try_other_or(Outcome::Fail(failure));
+        self.try_next(Outcome::Fail(failure));
     }
 
     pub(super) fn awaits_endpoint(&mut self) -> bool {

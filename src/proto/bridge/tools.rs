@@ -106,18 +106,19 @@ impl Bridge {
         }
         let params = fetch.cursor.as_ref();
         let params = params.map(|cursor| format!(r#"{{"cursor":{cursor}}}"#));
-        self.debug(|| "--read-only: asking the server for its tools".into());
+        self.debug(|| "asking the server for its tools".into());
         self.send_own("tools/list", params.as_deref(), Own::Tools);
     }
 
     /// A page of the list, or the server's own error.
     pub(super) fn on_tool_list(&mut self, message: &Message) {
         let Some(result) = message.result() else {
-            return self.tool_list_failed(&unreadable(&message.error_text()));
+            return self.tool_list_failed(&self.unreadable(&message.error_text()));
         };
         // The filter learns from the page; what it cuts out is nobody's concern here.
+        let _ = self.catalog.headers.learn(result);
         if let Err(error) = self.settings.filter.edit_list(result) {
-            return self.tool_list_failed(&unreadable(&error.to_string()));
+            return self.tool_list_failed(&self.unreadable(&error.to_string()));
         }
         let next = member(result, "nextCursor").filter(|cursor| cursor.starts_with('"'));
         let Some(fetch) = &mut self.listing.fetch else {
@@ -153,7 +154,8 @@ impl Bridge {
         let failure = if refused.is_some() || head.status == 401 {
             self.unauthorized(head, body)
         } else {
-            unreadable(&classify::describe(head, body)).with_status(head.status)
+            self.unreadable(&classify::describe(head, body))
+                .with_status(head.status)
         };
         self.tool_list_failed(&failure);
     }
@@ -164,7 +166,7 @@ impl Bridge {
             return;
         };
         if std::mem::replace(&mut fetch.repeated, true) {
-            self.tool_list_failed(&unreadable("the server did not answer"));
+            self.tool_list_failed(&self.unreadable("the server did not answer"));
         } else {
             fetch.sent = false;
         }
@@ -173,7 +175,7 @@ impl Bridge {
     pub(super) fn on_tool_list_timeout(&mut self, serial: u64) {
         if serial == self.listing.serial && self.listing.fetch.is_some() {
             let seconds = limits::TOOL_LIST.as_secs();
-            self.tool_list_failed(&unreadable(&format!("it took longer than {seconds} s")));
+            self.tool_list_failed(&self.unreadable(&format!("it took longer than {seconds} s")));
         }
     }
 
@@ -181,6 +183,7 @@ impl Bridge {
     /// anew.
     pub(super) fn forget_tools(&mut self) {
         self.settings.filter.forget();
+        self.catalog.forget_lists();
         self.own.retain(|_, own| *own != Own::Tools);
         if let Some(fetch) = &mut self.listing.fetch {
             *fetch = Fetch {
@@ -210,6 +213,16 @@ impl Bridge {
         }
     }
 
+    fn unreadable(&self, why: &str) -> Failure {
+        let who = if self.settings.filter.is_read_only() {
+            "--read-only"
+        } else {
+            "the call"
+        };
+        let text = format!("{who} needs the server's list of tools, which cannot be read: {why}");
+        Failure::new(Kind::ToolNotAvailable, Executed::No, text)
+    }
+
     /// The calls that still wait; the reading is over.
     fn take_unjudged(&mut self) -> Vec<Id> {
         self.listing.fetch = None;
@@ -224,9 +237,4 @@ impl Bridge {
         });
         waiting
     }
-}
-
-fn unreadable(why: &str) -> Failure {
-    let text = format!("--read-only needs the server's list of tools, which cannot be read: {why}");
-    Failure::new(Kind::ToolNotAvailable, Executed::No, text)
 }

@@ -45,7 +45,9 @@ impl Purpose {
             Self::Initialize => "initialize".to_owned(),
             Self::Initialized => "notifications/initialized".to_owned(),
             Self::Post => "a notification or response".to_owned(),
-            Self::Listen | Self::Sse => "the server's event stream".to_owned(),
+            Self::Discover => "server/discover".to_owned(),
+            Self::Subscription => "subscriptions/listen".to_owned(),
+            Self::Listen | Self::Sse | Self::Retired => "the server's event stream".to_owned(),
             Self::Delete | Self::Abandoned | Self::Drain => "the end of the session".to_owned(),
         }
     }

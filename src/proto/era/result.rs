@@ -3,6 +3,7 @@
 //!
 //! In: one result as text. Out: values inside it that older clients cannot read (`values`).
 
+use crate::proto::secret::Secret;
 use std::time::Duration;
 
 use crate::proto::object::Object;
@@ -44,7 +45,7 @@ pub struct InputRequired {
     /// Key (decoded) and question (`{"method":…,"params":…}`, raw JSON), in order.
     pub requests: Vec<(String, String)>,
     /// `requestState` as it is spelled, a raw JSON string.
-    pub state: Option<String>,
+    pub state: Option<Secret>,
 }
 
 /// What sort of result this is.
@@ -95,7 +96,7 @@ impl InputRequired {
         }
         Ok(Self {
             requests,
-            state: state.map(str::to_owned),
+            state: state.map(Secret::from),
         })
     }
 
@@ -211,7 +212,7 @@ mod tests {
         let owned = |&(key, question): &(&str, &str)| (key.to_owned(), question.to_owned());
         Sort::InputRequired(InputRequired {
             requests: requests.iter().map(owned).collect(),
-            state: state.map(str::to_owned),
+            state: state.map(Secret::from),
         })
     }
 
@@ -360,7 +361,7 @@ mod tests {
         );
         let expected = InputRequired {
             requests: requests.to_vec(),
-            state: Some(r#""mb1.f3""#.to_owned()),
+            state: Some(r#""mb1.f3""#.into()),
         };
         assert_eq!(sort(&result), Sort::InputRequired(expected));
     }

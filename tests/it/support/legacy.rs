@@ -17,13 +17,14 @@ use super::reply::Reply;
 use super::stream::StreamHandle;
 use super::tls::ServerTls;
 use super::watched::DEADLINE;
-use super::world::{Kind, Plan, Session, World};
+use super::world::{Handler, Kind, Plan, Session, World};
 
 /// Describes a server; [`start`](Self::start) runs it.
 pub(crate) struct Legacy {
     plan: Plan,
     tls: Option<ServerTls>,
     guard: Option<Guard>,
+    first: Option<Handler>,
 }
 
 /// A running ready-made server. Dropping it fails the test when the client broke a rule.
@@ -95,6 +96,7 @@ impl Legacy {
             plan,
             tls: None,
             guard: None,
+            first: None,
         }
     }
 
@@ -163,14 +165,37 @@ impl Legacy {
         self
     }
 
+    /// Asks this closure first, before any rule is checked: a [`Reply::usual`] lets the request
+    /// pass on to the server, another reply is its answer.
+    pub(crate) fn first(mut self, first: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
+        self.first = Some(Box::new(first));
+        self
+    }
+
     /// Runs the server.
     pub(crate) fn start(self) -> LegacyRemote {
-        let Self { plan, tls, guard } = self;
+        let Self {
+            plan,
+            tls,
+            guard,
+            first,
+        } = self;
         let world = Arc::new(World::new(plan));
         let (answering, asking) = (Arc::clone(&world), guard.clone());
         let handler = move |call: &Call| {
             let stopped = asking.as_ref().and_then(|guard| guard.stop(call));
-            stopped.unwrap_or_else(|| answering.answer(call))
+            let stopped = stopped.or_else(|| {
+                let reply = first.as_ref().map(|first| first(call));
+                reply.filter(|reply| !reply.is_usual())
+            });
+            // A look whether it is of the newer era as well concerns nobody here.
+            let unknown = || {
+                let asked = call.key() == "server/discover" && !answering.knows("server/discover");
+                asked.then(|| call.error(-32601, "Method not found").with_status(404))
+            };
+            stopped
+                .or_else(unknown)
+                .unwrap_or_else(|| answering.answer(call))
         };
         let remote = match tls {
             Some(tls) => Remote::serve_tls(&tls, handler),

@@ -8,6 +8,8 @@
 //! | `stream` | bodies that the test sends piece by piece |
 //! | `legacy` | ready-made MCP servers of the revisions with sessions, and of HTTP+SSE |
 //! | `world` | the rules those go by |
+//! | `modern` | a ready-made MCP server of 2026-07-28, and what its client says |
+//! | `modern_world` | the rules that one goes by |
 //! | `authority` | an OAuth authorization server and its log |
 //! | `authority_office`, `authority_grants` | how that one answers |
 //! | `authority_manners` | what it takes offence at |
@@ -24,7 +26,7 @@
 //! | `rpc` | what a client says |
 //! | `watched` | waiting with a deadline |
 //! | `server`, `wire` | the thread and the sockets behind `remote` |
-//! | `self_test`, `auth_self_test` | the equipment's own tests |
+//! | `self_test`, `auth_self_test`, `modern_self_test` | the equipment's own tests |
 //!
 //! Everything binds port 0 on 127.0.0.1, nothing sleeps, every wait has a deadline.
 #![allow(
@@ -49,6 +51,9 @@ mod home;
 #[cfg(unix)]
 mod launcher;
 mod legacy;
+mod modern;
+mod modern_self_test;
+mod modern_world;
 mod person;
 mod pipe;
 mod proxy;
@@ -74,6 +79,10 @@ pub(crate) use home::Home;
 #[cfg(unix)]
 pub(crate) use launcher::{Browser, Launcher, Start};
 pub(crate) use legacy::{Legacy, LegacyRemote, Refusal};
+pub(crate) use modern::{
+    Errand, Listen, MODERN, Modern, ModernRemote, NoHandshake, Round, Side, Unaware, form,
+    modern_request, open_url, roots, sampling,
+};
 pub(crate) use person::{Page, Person, links_in, wait_link};
 pub(crate) use proxy::Proxy;
 pub(crate) use remote::Remote;

@@ -76,6 +76,11 @@ impl World {
         }
     }
 
+    /// Whether the test answers this in a way of its own.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.plan.handlers.contains_key(key)
+    }
+
     /// Answers one request.
     pub(super) fn answer(self: &Arc<Self>, call: &Call) -> Reply {
         if self.plan.kind != Kind::HttpSse {

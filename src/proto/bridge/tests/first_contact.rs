@@ -74,7 +74,12 @@ fn t53_every_strategy_against_every_server() {
         (Strategy::SseFirst, streamable, &["GET"], &to_streamable),
         (Strategy::SseOnly, streamable, &["GET"], no_tries),
         (Strategy::HttpFirst, http_sse, &["initialize"], &to_sse),
-        (Strategy::HttpOnly, http_sse, &["initialize"], no_tries),
+        (
+            Strategy::HttpOnly,
+            http_sse,
+            &["initialize", "server/discover"],
+            no_tries,
+        ),
         (Strategy::SseFirst, http_sse, no_tries, &to_sse),
         (Strategy::SseOnly, http_sse, no_tries, &to_sse),
     ];
@@ -106,9 +111,9 @@ fn t53_every_strategy_against_every_server() {
         let text = error["message"].as_str().unwrap().to_owned();
         assert!(text.contains("Not here"), "{strategy:?}: {text}");
         let tries: &[&str] = match strategy {
-            Strategy::HttpFirst => &["initialize", "GET"],
-            Strategy::SseFirst => &["GET", "initialize"],
-            Strategy::HttpOnly => &["initialize"],
+            Strategy::HttpFirst => &["initialize", "GET", "server/discover"],
+            Strategy::SseFirst => &["GET", "initialize", "server/discover"],
+            Strategy::HttpOnly => &["initialize", "server/discover"],
             Strategy::SseOnly => &["GET"],
         };
         assert_eq!(world.history, tries);
@@ -418,7 +423,6 @@ fn t70_retry_after_is_honoured_and_bounded() {
 #[test]
 fn t71_t76_some_answers_end_the_matter_at_once() {
     for (status, text) in [
-        (500, "database on fire"),
         (403, "not from this network"),
         (413, "too large"),
         (414, "too long"),
@@ -437,8 +441,30 @@ fn t71_t76_some_answers_end_the_matter_at_once() {
 }
 
 #[test]
-fn t72_odd_statuses_lead_to_one_look_for_http_sse() {
-    for status in [400, 404, 405, 406, 410, 415, 422, 501, 200, 202, 204] {
+fn t71_a_server_that_breaks_down_is_asked_in_the_other_era_once() {
+    let mut world = World::new();
+    world.initialize();
+    world.play(|world, posted| world.answer(posted, 500, &[], "database on fire"));
+    let error = world.response("init")["error"].clone();
+    assert_eq!(error["data"]["status"], 500);
+    let text = error["message"].as_str().unwrap();
+    assert!(text.contains("database on fire"), "{error}");
+    assert_eq!(world.history, ["initialize", "server/discover"]);
+}
+
+#[test]
+fn t72_odd_statuses_lead_to_one_look_at_what_is_left() {
+    let sse_first: &[&str] = &["initialize", "GET", "server/discover"];
+    let discover_first: &[&str] = &["initialize", "server/discover", "GET"];
+    let sse_alone: &[&str] = &["initialize", "GET"];
+    for (status, tries) in [
+        (vec![404, 405, 406, 410, 501], sse_first),
+        (vec![400, 415, 422], discover_first),
+        (vec![200, 202, 204], sse_alone),
+    ]
+    .into_iter()
+    .flat_map(|(statuses, tries)| statuses.into_iter().map(move |status| (status, tries)))
+    {
         let mut world = World::new();
         world.initialize();
         world.play(|world, posted| {
@@ -453,7 +479,7 @@ fn t72_odd_statuses_lead_to_one_look_for_http_sse() {
                 .unwrap()
                 .contains(&format!("HTTP {status}"))
         );
-        assert_eq!(world.history, ["initialize", "GET"], "{status}");
+        assert_eq!(world.history, tries, "{status}");
     }
 }
 
@@ -530,6 +556,8 @@ fn t75_the_servers_own_revision_is_taken_up_once() {
         let body = refuse(&posted, json!(["2025-03-26"]));
         world.answer(&posted, 200, &[], body);
     }
+    let probe = world.take("server/discover");
+    world.answer(&probe, 404, &[], "");
     let answer = world.response("again");
     assert_eq!(answer["error"]["code"], -32602);
     assert_eq!(world.pending(), Vec::<&str>::new());
@@ -537,7 +565,7 @@ fn t75_the_servers_own_revision_is_taken_up_once() {
 
 #[test]
 fn t75_the_servers_refusal_reaches_the_client_whole() {
-    for (status, tries) in [(200, 1), (500, 1), (400, 2), (404, 2), (405, 2)] {
+    for (status, tries) in [(200, 2), (500, 2), (400, 3), (404, 3), (405, 3)] {
         let mut world = World::new();
         world.initialize();
         let error = json!({"code": -32600, "message": "no", "data": {"why": [1, 2]}});

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::eras::discovered;
 use super::world::{Posted, World};
 use crate::proto::bridge::Credentials;
 use crate::proto::{Input, TroubleKind};
@@ -295,7 +296,7 @@ fn what_waits_while_a_second_handshake_fails_is_answered() {
 }
 
 #[test]
-fn a_request_that_needs_no_handshake_may_wait_too() {
+fn a_discovery_may_wait_too() {
     let mut world = World::with(|settings| settings.credentials = Credentials::Commands);
     world.request(1, "server/discover");
     let posted = world.take("server/discover");
@@ -306,8 +307,9 @@ fn a_request_that_needs_no_handshake_may_wait_too() {
     assert!(!world.is_answered(1));
     world.feed(Input::Authorized(Ok(())));
     let posted = world.take("server/discover");
-    world.give(&posted, &json!({}));
-    assert!(world.response(1).get("result").is_some());
+    world.give(&posted, &discovered());
+    assert_eq!(world.response(1)["result"], discovered());
+    assert_eq!(world.pending(), Vec::<&str>::new());
 }
 
 #[test]

@@ -12,13 +12,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::proto::bridge::Credentials;
+use crate::proto::bridge::{Credentials, Protocol};
 use crate::proto::filter::Filter;
 use crate::proto::sse::Event;
 use crate::proto::transport::Strategy;
 use crate::proto::{
-    Body, Bridge, Ending, Head, Input, Level, Output, Refused, Request, Settings, Ticket, Trouble,
-    TroubleKind, Verb,
+    Body, Bridge, Ending, Head, Input, Level, Output, Refused, Remembered, Request, Settings,
+    Ticket, Trouble, TroubleKind, Verb,
 };
 
 /// The server's address.
@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) exited: bool,
     /// Orders for other credentials.
     authorizations: Vec<Refused>,
+    /// What was to be remembered, the latest last.
+    pub(super) remembered: Vec<Option<Remembered>>,
 }
 
 /// One exchange the bridge has started.
@@ -90,6 +92,10 @@ impl World {
             credentials: Credentials::Given,
             initialize_wait: Duration::from_secs(20),
             last_initialize: None,
+            protocol: Protocol::Auto,
+            upgrade: true,
+            legacy_first: false,
+            remembered: None,
             debug: true,
             nonce: "n".to_owned(),
             seed: 7,
@@ -108,6 +114,7 @@ impl World {
             said: Vec::new(),
             exited: false,
             authorizations: Vec::new(),
+            remembered: Vec::new(),
         }
     }
 
@@ -461,6 +468,7 @@ impl World {
                 Output::Say(level, text) => self.said.push((level, text)),
                 Output::Authorize(refused) => self.authorizations.push(refused),
                 Output::Remember(_) => {}
+                Output::RememberEra(remembered) => self.remembered.push(remembered),
                 Output::Exit { .. } => self.exited = true,
             }
         }

@@ -1,0 +1,554 @@
+//! Changes that a modern server tells of, for a legacy client: `subscriptions/listen` in its place
+//! (MCP 2026-07-28, Subscriptions).
+//!
+//! In: one stream that covers the lists the server tells of and the resources the client has
+//! subscribed to; a new one replaces it before it is closed. Out: a modern client's own streams
+//! (`relay`), when a broken one is opened again (`gaps`).
+
+use std::time::Duration;
+
+use super::gaps::Gaps;
+use super::{Bridge, Exchange, Phase, Purpose, Timer};
+use crate::proto::classify::{self, Content};
+use crate::proto::era::errors;
+use crate::proto::era::notices::{self, Change, Wanted};
+use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::ledger::Place;
+use crate::proto::message::{Id, Message, member};
+use crate::proto::{Body, Head, Ticket, limits, text};
+
+/// Streams that end unacknowledged before a `resources/subscribe` that waits for them fails.
+const TRIES: u32 = 2;
+
+/// The stream of changes.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    /// Whose changes are passed on.
+    current: Option<Stream>,
+    /// The one that takes its place as soon as it is acknowledged.
+    next: Option<Stream>,
+    /// What the client is to hear of may differ from what is asked for.
+    stale: bool,
+    state: State,
+    /// A stream was acknowledged once.
+    known: bool,
+    /// Requests that wait for an acknowledgement.
+    pending: Vec<Pending>,
+    /// How often other credentials were got for it.
+    authorizations: u32,
+    gaps: Gaps,
+    /// The timer after which the client is told of what it may have missed.
+    telling: Option<u64>,
+}
+
+/// Whether a stream may be opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ready,
+    /// Not before the timer with this number.
+    Resting(u64),
+    /// Not without other credentials.
+    Refused,
+    /// The server offers none.
+    Off,
+}
+
+#[derive(Debug)]
+struct Stream {
+    ticket: Ticket,
+    id: Id,
+    asked: Wanted,
+    granted: Wanted,
+    /// The number of the timer that gives it up unacknowledged.
+    deadline: u64,
+}
+
+/// An open `resources/subscribe`.
+#[derive(Debug)]
+struct Pending {
+    id: Id,
+    uri: String,
+    /// Its parameters, raw JSON.
+    params: String,
+    tries: u32,
+}
+
+impl Subscription {
+    fn is_current(&self, ticket: Ticket) -> bool {
+        matches!(&self.current, Some(stream) if stream.ticket == ticket)
+    }
+
+    fn is_next(&self, ticket: Ticket) -> bool {
+        matches!(&self.next, Some(stream) if stream.ticket == ticket)
+    }
+
+    fn find(&self, wanted: impl Fn(&Stream) -> bool) -> Option<&Stream> {
+        let mut streams = self.current.iter().chain(&self.next);
+        streams.find(|stream| wanted(stream))
+    }
+}
+
+impl Bridge {
+    // What is asked for.
+
+    /// What the client is to hear of may have changed: the stream is opened, replaced or closed.
+    pub(super) fn refresh_subscription(&mut self) {
+        self.subscription.stale = true;
+    }
+
+    /// Does what [`refresh_subscription`](Self::refresh_subscription) found to be due. One stream
+    /// at a time is opened; what changes meanwhile goes into the next.
+    pub(super) fn pump_subscription(&mut self) {
+        if !self.subscription.stale
+            || self.subscription.next.is_some()
+            || self.subscription.state != State::Ready
+            || self.link.modern.is_none()
+            || !matches!(self.link.phase, Phase::Open)
+            || !self.client.initialized
+            || self.authorizing.holds_traffic()
+            || self.is_verifying()
+            || self.is_ending()
+        {
+            return;
+        }
+        self.subscription.stale = false;
+        let wanted = self.wanted_changes();
+        let current = self.subscription.current.as_ref();
+        if current.is_some_and(|current| current.asked == wanted) {
+            return;
+        }
+        if !wanted.is_empty() {
+            return self.open_subscription(wanted);
+        }
+        if let Some(current) = self.subscription.current.take() {
+            self.cancel_exchange(current.ticket);
+        }
+    }
+
+    fn wanted_changes(&self) -> Wanted {
+        let modern = self.link.modern.as_ref();
+        let offered = modern.map(|modern| modern.offered).unwrap_or_default();
+        let subscribed = self.client.subscriptions.keys();
+        let pending = self.subscription.pending.iter().map(|pending| &pending.uri);
+        Wanted {
+            tools: offered.tools_changed,
+            prompts: offered.prompts_changed,
+            resources: offered.resources_changed,
+            uris: subscribed.chain(pending).cloned().collect(),
+        }
+    }
+
+    fn open_subscription(&mut self, asked: Wanted) {
+        let (name, filter) = asked.member();
+        let Some(params) = self.stamped(None, &[(name, &filter)]) else {
+            return;
+        };
+        let id = self.own_id();
+        let token = id.token();
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":{token},"method":"subscriptions/listen","params":{params}}}"#
+        );
+        let (Ok(message), Some(modern)) = (Message::parse(text.into()), &self.link.modern) else {
+            return;
+        };
+        let request = self.post_modern(&message, message.text().clone(), &modern.version);
+        let ticket = self.start(Purpose::Subscription, request);
+        self.serial += 1;
+        let deadline = self.serial;
+        self.time_exchange(ticket, limits::ACKNOWLEDGED, Timer::Subscription(deadline));
+        self.subscription.next = Some(Stream {
+            ticket,
+            id,
+            asked,
+            granted: Wanted::default(),
+            deadline,
+        });
+    }
+
+    /// The server is not modern any more, or is asked anew what it is.
+    pub(super) fn drop_subscription(&mut self) {
+        let dropped = std::mem::take(&mut self.subscription);
+        for stream in dropped.current.iter().chain(&dropped.next) {
+            self.cancel_exchange(stream.ticket);
+        }
+        for pending in dropped.pending {
+            self.park_request(&pending.id);
+        }
+    }
+
+    // The client's requests.
+
+    /// `resources/subscribe`.
+    pub(super) fn subscribe(&mut self, id: &Id, message: &Message) {
+        let modern = self.link.modern.as_ref();
+        let offered = modern.is_some_and(|modern| modern.offered.subscribe);
+        if !offered || self.subscription.state == State::Off {
+            return self.respond_error(id, errors::METHOD_NOT_FOUND, "Method not found");
+        }
+        let (Some(uri), Some(params)) = (message.param::<String>("uri"), message.params()) else {
+            return self.lacks_uri(id);
+        };
+        if self.client.subscriptions.contains_key(&uri) {
+            return self.respond_with(id, "result", "{}");
+        }
+        let count = self.client.subscriptions.len() + self.subscription.pending.len();
+        if count >= limits::SUBSCRIPTIONS {
+            let limit = limits::SUBSCRIPTIONS;
+            let text = format!("no more than {limit} resources can be subscribed to");
+            let failure = Failure::new(Kind::LimitExceeded, Executed::No, text);
+            return self.fail(id, &failure);
+        }
+        if let Some(entry) = self.ledger.get_mut(id) {
+            entry.place = Place::Held;
+        }
+        self.subscription.pending.push(Pending {
+            id: id.clone(),
+            uri,
+            params: params.to_owned(),
+            tries: 0,
+        });
+        let waits_for_credentials =
+            self.subscription.state == State::Refused && self.authorizing.is_under_way();
+        if !waits_for_credentials {
+            self.subscription.state = State::Ready;
+        }
+        self.refresh_subscription();
+    }
+
+    /// `resources/unsubscribe`. A resource that nobody subscribed to is no error.
+    pub(super) fn unsubscribe(&mut self, id: &Id, message: &Message) {
+        let Some(uri) = message.param::<String>("uri") else {
+            return self.lacks_uri(id);
+        };
+        self.client.subscriptions.remove(&uri);
+        for pending in self.take_pending(|pending| pending.uri == uri) {
+            self.respond_with(&pending.id, "result", "{}");
+        }
+        self.respond_with(id, "result", "{}");
+        self.refresh_subscription();
+    }
+
+    fn lacks_uri(&mut self, id: &Id) {
+        let text = "mcp-bridge: \"uri\" must be a string";
+        self.respond_error(id, errors::INVALID_PARAMS, text);
+    }
+
+    /// A request is over; if it was a `resources/subscribe`, it waits for nothing any more.
+    pub(super) fn forget_subscriber(&mut self, id: &Id) {
+        if !self.take_pending(|pending| pending.id == *id).is_empty() {
+            self.refresh_subscription();
+        }
+    }
+
+    fn take_pending(&mut self, wanted: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+        let pending = std::mem::take(&mut self.subscription.pending);
+        let (taken, kept) = pending.into_iter().partition(wanted);
+        self.subscription.pending = kept;
+        taken
+    }
+
+    // What comes on a stream.
+
+    pub(super) fn on_subscription_notice(&mut self, ticket: Ticket, message: &Message) {
+        let stream = self.subscription.find(|stream| stream.ticket == ticket);
+        let Some(id) = stream.map(|stream| stream.id.clone()) else {
+            return;
+        };
+        let named = notices::subscription(message);
+        if named.is_some_and(|named| named != id) {
+            self.debug(|| "a change for another subscription: dropped".into());
+            return;
+        }
+        match message.method() {
+            "notifications/subscriptions/acknowledged" => self.on_acknowledged(ticket, message),
+            "notifications/cancelled" if names(message, &id) => self.end_subscription(ticket),
+            "notifications/cancelled" | "notifications/message" | "notifications/progress" => {}
+            _ if self.subscription.is_current(ticket) => self.tell_legacy_client(message),
+            method => {
+                let method = text::sanitize(method, 80);
+                self.debug(|| format!("{method} before the acknowledgement: dropped"));
+            }
+        }
+    }
+
+    /// The new stream takes the place of the one before.
+    fn on_acknowledged(&mut self, ticket: Ticket, message: &Message) {
+        if !self.subscription.is_next(ticket) {
+            return;
+        }
+        let Some(mut stream) = self.subscription.next.take() else {
+            return;
+        };
+        let exchange = self.exchanges.get_mut(&ticket);
+        if let Some(timer) = exchange.and_then(|exchange| exchange.timer.take()) {
+            self.timers.remove(&timer);
+        }
+        let granted = Wanted::read(message.params()).unwrap_or_default();
+        stream.granted = granted.intersection(&stream.asked);
+        for pending in self.take_pending(|pending| stream.asked.uris.contains(&pending.uri)) {
+            if stream.granted.uris.contains(&pending.uri) {
+                let Pending { uri, params, .. } = pending;
+                self.client.subscriptions.insert(uri, params);
+                self.respond_with(&pending.id, "result", "{}");
+            } else {
+                stream.asked.uris.remove(&pending.uri);
+                let text = "mcp-bridge: the server tells of no changes to this resource";
+                self.respond_error(&pending.id, errors::INVALID_PARAMS, text);
+            }
+        }
+        self.subscription.authorizations = 0;
+        self.subscription.known = true;
+        let before = self.subscription.current.replace(stream);
+        if let Some(before) = before {
+            self.cancel_exchange(before.ticket);
+        }
+        self.refresh_subscription();
+        self.tell_of_gap();
+    }
+
+    fn tell_legacy_client(&mut self, message: &Message) {
+        if Change::of(message).is_none_or(|change| self.client_knows(&change)) {
+            self.line_when_initialized(notices::untagged(message), false);
+        }
+    }
+
+    /// Whether the client was promised to hear of such a change.
+    fn client_knows(&self, change: &Change) -> bool {
+        let lists = &self.client.list_changed;
+        match change {
+            Change::Tools => lists.contains(&"tools"),
+            Change::Prompts => lists.contains(&"prompts"),
+            Change::Resources => lists.contains(&"resources"),
+            Change::Updated(uri) => {
+                let mut subscribed = self.client.subscriptions.keys();
+                subscribed.any(|subscribed| is_part_of(uri, subscribed))
+            }
+        }
+    }
+
+    /// Changes in the time without a stream are lost: the client is told that there may have been
+    /// any.
+    fn tell_of_gap(&mut self) {
+        let Some(wait) = self.subscription.gaps.end(self.now) else {
+            return;
+        };
+        if !wait.is_zero() {
+            if self.subscription.telling.is_none() {
+                self.subscription.telling = Some(self.time_subscription(wait));
+            }
+            return;
+        }
+        let current = self.subscription.current.as_ref();
+        let granted = current.map(|current| current.granted.clone());
+        for change in granted.unwrap_or_default().changes() {
+            if change == Change::Tools {
+                self.forget_tools();
+            }
+            if self.client_knows(&change) {
+                self.line_when_initialized(change.notification(), false);
+            }
+        }
+    }
+
+    // The end of a stream.
+
+    /// A response with this id that answers one of the streams. Whether it does.
+    pub(super) fn ends_subscription(&mut self, id: &Id, response: &Message) -> bool {
+        let stream = self.subscription.find(|stream| stream.id == *id);
+        let Some(ticket) = stream.map(|stream| stream.ticket) else {
+            return false;
+        };
+        if response.error().is_some() {
+            self.refuse_pending(ticket, response);
+        }
+        self.end_subscription(ticket);
+        true
+    }
+
+    fn end_subscription(&mut self, ticket: Ticket) {
+        if let Some(exchange) = self.exchanges.get(&ticket) {
+            let lived = self.now.saturating_duration_since(exchange.since);
+            self.cancel_exchange(ticket);
+            self.subscription_over(ticket, lived);
+        }
+    }
+
+    pub(super) fn on_subscription_ended(&mut self, ticket: Ticket, exchange: &Exchange) {
+        let lived = self.now.saturating_duration_since(exchange.since);
+        self.subscription_over(ticket, lived);
+    }
+
+    pub(super) fn on_subscription_refused(
+        &mut self,
+        ticket: Ticket,
+        exchange: &Exchange,
+        head: &Head,
+        body: &Body,
+    ) {
+        if !self.subscription.is_next(ticket) {
+            return;
+        }
+        let refused = self.refusal(head);
+        let authorizations = self.subscription.authorizations;
+        if refused.is_some() && self.settings.credentials.may_be_renewed(authorizations) {
+            self.subscription.authorizations += 1;
+            self.subscription_over(ticket, Duration::ZERO);
+            self.subscription.state = State::Refused;
+            self.authorize(exchange.authorizations, refused, "subscriptions/listen");
+            if !self.authorizing.is_under_way() {
+                self.subscription_authorized();
+            }
+            return;
+        }
+        if head.status == 401 {
+            let failure = self.unauthorized(head, body);
+            return self.no_subscription(&failure.text.clone(), |bridge, id| {
+                bridge.fail(id, &failure);
+            });
+        }
+        match classify::content(&body.bytes) {
+            Content::Rpc(messages) => {
+                for message in messages.iter().filter(|message| message.error().is_some()) {
+                    self.refuse_pending(ticket, message);
+                }
+            }
+            _ if matches!(head.status, 404 | 405 | 501) && !self.subscription.known => {
+                let what = classify::describe(head, body);
+                return self.no_subscription(&what, |bridge, id| {
+                    bridge.respond_error(id, errors::METHOD_NOT_FOUND, "Method not found");
+                });
+            }
+            _ => {}
+        }
+        self.subscription_over(ticket, Duration::ZERO);
+    }
+
+    /// The server's own error for what is asked for.
+    fn refuse_pending(&mut self, ticket: Ticket, response: &Message) {
+        let error = response.error().unwrap_or("{}");
+        if response.error_code() == Some(errors::METHOD_NOT_FOUND) {
+            return self.no_subscription("Method not found", |bridge, id| {
+                bridge.respond_with(id, "error", error);
+            });
+        }
+        let what = response.error_text();
+        self.debug(|| format!("subscriptions/listen was refused: {what}"));
+        let Some(next) = self.subscription.next.take_if(|next| next.ticket == ticket) else {
+            return;
+        };
+        for pending in self.take_pending(|pending| next.asked.uris.contains(&pending.uri)) {
+            self.respond_with(&pending.id, "error", error);
+        }
+        self.subscription.next = Some(next);
+    }
+
+    /// The server does not tell of changes: it is not asked again.
+    fn no_subscription(&mut self, why: &str, answer: impl Fn(&mut Self, &Id)) {
+        self.debug(|| format!("the server offers no stream of changes: {why}"));
+        self.subscription.state = State::Off;
+        self.subscription.next = None;
+        for pending in self.take_pending(|_| true) {
+            answer(self, &pending.id);
+        }
+    }
+
+    /// A stream is over, or never was one; it lived this long.
+    fn subscription_over(&mut self, ticket: Ticket, lived: Duration) {
+        let subscription = &mut self.subscription;
+        let lived = if subscription.is_current(ticket) {
+            subscription.current = None;
+            Some(lived)
+        } else if subscription.is_next(ticket) {
+            let next = subscription.next.take();
+            self.count_try(&next.map(|next| next.asked).unwrap_or_default());
+            None
+        } else {
+            return;
+        };
+        self.refresh_subscription();
+        let subscription = &mut self.subscription;
+        if subscription.current.is_none() {
+            subscription.gaps.begin();
+        }
+        if subscription.next.is_none() && subscription.state == State::Ready {
+            let wait = subscription.gaps.wait(lived, &mut self.jitter);
+            if !wait.is_zero() {
+                self.subscription.state = State::Resting(self.time_subscription(wait));
+            }
+        }
+    }
+
+    /// One more stream for these requests that was not acknowledged.
+    fn count_try(&mut self, asked: &Wanted) {
+        for pending in &mut self.subscription.pending {
+            pending.tries += u32::from(asked.uris.contains(&pending.uri));
+        }
+        let text = "the server did not acknowledge the subscription";
+        let failure = Failure::new(Kind::StreamEnded, Executed::No, text);
+        for pending in self.take_pending(|pending| pending.tries >= TRIES) {
+            self.fail(&pending.id, &failure);
+        }
+    }
+
+    // Waiting.
+
+    fn time_subscription(&mut self, wait: Duration) -> u64 {
+        self.serial += 1;
+        let number = self.serial;
+        self.after(wait, Timer::Subscription(number));
+        number
+    }
+
+    pub(super) fn on_subscription_timer(&mut self, number: u64) {
+        let subscription = &mut self.subscription;
+        if subscription.state == State::Resting(number) {
+            subscription.state = State::Ready;
+        } else if subscription.telling == Some(number) {
+            subscription.telling = None;
+            if subscription.current.is_some() {
+                self.tell_of_gap();
+            }
+        } else if let Some(next) = &subscription.next
+            && next.deadline == number
+        {
+            let ticket = next.ticket;
+            self.debug(|| "the server did not acknowledge subscriptions/listen in time".into());
+            self.cancel_exchange(ticket);
+            self.subscription_over(ticket, Duration::ZERO);
+        }
+    }
+
+    /// There are other credentials: the stream that was refused is asked for once more.
+    pub(super) fn subscription_authorized(&mut self) {
+        if self.subscription.state == State::Refused {
+            self.subscription.state = State::Ready;
+        }
+    }
+
+    /// There are none: whoever waits for the stream is told.
+    pub(super) fn subscription_not_authorized(&mut self, failure: &Failure) {
+        if self.subscription.state == State::Refused {
+            for pending in self.take_pending(|_| true) {
+                self.fail(&pending.id, failure);
+            }
+        }
+    }
+}
+
+/// Whether a `notifications/cancelled` is about this request.
+pub(super) fn names(cancelled: &Message, id: &Id) -> bool {
+    let named = cancelled
+        .params()
+        .and_then(|params| member(params, "requestId"))
+        .and_then(Id::from_raw);
+    named.as_ref() == Some(id)
+}
+
+/// Whether a resource is the one subscribed to, or a part of it: an update may be of a sub-resource
+/// (MCP 2026-07-28, Schema, `ResourceUpdatedNotificationParams`).
+pub(super) fn is_part_of(uri: &str, subscribed: &str) -> bool {
+    uri.strip_prefix(subscribed).is_some_and(|rest| {
+        rest.is_empty() || rest.starts_with(['/', '#', '?']) || subscribed.ends_with('/')
+    })
+}
