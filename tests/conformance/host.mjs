@@ -1,9 +1,14 @@
 // A small MCP host over stdio. The conformance suite runs it as its client, `host.mjs <server-url>`; it starts the
 // bridge with that URL and does what the scenario named in MCP_CONFORMANCE_SCENARIO wants a client to do.
 //
+// MCP_CONFORMANCE_HOST says which host it is:
+//   legacy        begins with `initialize`, and answers what the server asks while a call is open;
+//   modern        begins with `server/discover`, and answers `input_required` results by repeating the call;
+//   undiscovered  is modern too, but begins with the first thing that it needs.
+//
 // It is the person too: it follows the sign-in links that the bridge prints.
-// It speaks JSON-RPC itself, so that nothing between the bridge and the checks alters a message. It never repeats a
-// request: whatever has to be tried again is the bridge's affair.
+// It speaks JSON-RPC itself, so that nothing between the bridge and the checks alters a message. Beside the
+// rounds of `input_required` it never repeats a request: whatever has to be tried again is the bridge's affair.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,8 +22,12 @@ import { Person, linksIn } from "../interop/sign-in/person.mjs";
 const ANSWER_DEADLINE = 15_000;
 const EXIT_DEADLINE = 5_000;
 
-/** The newest revision that begins with `initialize`. */
+/** The newest revision that begins with `initialize`, and the one without it. */
 const NEWEST_LEGACY = "2025-11-25";
+const MODERN = "2026-07-28";
+
+/** Most times that one call may ask for more. */
+const ROUNDS = 5;
 
 const CAPABILITIES = { elicitation: { form: { applyDefaults: true } }, roots: {}, sampling: {} };
 const CLIENT_INFO = { name: "conformance-host", version: "1.0.0" };
@@ -30,17 +39,20 @@ class Bridge {
   #words = "";
   #followed = new Set();
   #person = new Person();
+  #host;
   #revision;
   /** What every request says about its sender, at revisions without `initialize`. */
   #meta;
 
-  constructor(binary, url, options, revision) {
+  constructor(binary, url, options, host) {
+    this.#host = host;
+    const revision = revisionOf(host);
     this.#revision = revision;
-    if (revision > NEWEST_LEGACY) {
+    if (revision === MODERN) {
       this.#meta = {
         "io.modelcontextprotocol/protocolVersion": revision,
         "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": CAPABILITIES,
       };
     }
     this.child = spawn(binary, [url, ...options], { stdio: "pipe" });
@@ -51,8 +63,23 @@ class Bridge {
     createInterface({ input: this.child.stdout }).on("line", (line) => this.#receive(JSON.parse(line)));
   }
 
-  /** The result of a request; an error answer is thrown. */
+  /** The complete result of a request; an error answer is thrown. */
   async request(method, params) {
+    let result = await this.#ask(method, params);
+    if (this.#meta === undefined) {
+      assert.notEqual(result.resultType, "input_required", `a host that began with initialize was sent ${method}'s input_required`);
+      return result;
+    }
+    for (let round = 0; result.resultType === "input_required"; round += 1) {
+      assert.ok(round < ROUNDS, `${method} asked for more in ${ROUNDS} answers`);
+      result = await this.#ask(method, { ...params, ...answersTo(result) });
+    }
+    assert.equal(result.resultType ?? "complete", "complete", `${method} was answered with resultType ${result.resultType}`);
+    return result;
+  }
+
+  /** The next result of a request, complete or not. */
+  async #ask(method, params) {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers();
     const timer = setTimeout(() => reject(new Error(`no answer to ${method}`)), ANSWER_DEADLINE);
@@ -70,8 +97,9 @@ class Bridge {
     this.#send({ method });
   }
 
-  /** The first words: `initialize`, or `server/discover` at revisions without it. */
+  /** The first words: `initialize`, or `server/discover` where a host without it has any. */
   async open() {
+    if (this.#host === "undiscovered") return;
     if (this.#meta !== undefined) {
       const { supportedVersions } = await this.request("server/discover", {});
       assert.ok(supportedVersions.includes(this.#revision), `the server speaks ${supportedVersions}`);
@@ -120,20 +148,41 @@ class Bridge {
     else waiting?.resolve(message.result);
   }
 
-  /** A person who agrees to everything and leaves every field at its default. */
+  /** Nobody may ask a host of the revision without `initialize` by a request of its own. */
   #answer({ id, method, params }) {
-    const results = {
-      ping: () => ({}),
-      "roots/list": () => ({ roots: [] }),
-      "elicitation/create": () => ({ action: "accept", content: agreed(params.requestedSchema?.properties ?? {}) }),
-    };
-    const result = results[method]?.();
+    const result = method === "ping" ? {} : agree({ method, params });
     const error = { code: -32601, message: `method not found: ${method}` };
-    this.#send(result ? { id, result } : { id, error });
+    if (this.#meta !== undefined) this.#refuseAll(new Error(`the bridge sent the request ${method}`));
+    this.#send(result && this.#meta === undefined ? { id, result } : { id, error });
   }
 
   #refuseAll(error) {
     for (const { reject } of this.#pending.values()) reject(error);
+  }
+}
+
+/** What the repeated call says beside what the first one said. */
+function answersTo({ inputRequests, requestState }) {
+  const said = {};
+  if (requestState !== undefined) said.requestState = requestState;
+  if (inputRequests !== undefined) {
+    const answers = Object.entries(inputRequests).map(([key, asked]) => [key, agree(asked)]);
+    said.inputResponses = Object.fromEntries(answers);
+  }
+  return said;
+}
+
+/** A person who agrees to everything and leaves every field at its default. */
+function agree({ method, params }) {
+  switch (method) {
+    case "roots/list":
+      return { roots: [] };
+    case "elicitation/create":
+      return { action: "accept", content: agreed(params.requestedSchema?.properties ?? {}) };
+    case "sampling/createMessage":
+      return { role: "assistant", content: { type: "text", text: "Yes." }, model: CLIENT_INFO.name, stopReason: "endTurn" };
+    default:
+      return undefined;
   }
 }
 
@@ -261,19 +310,19 @@ function file(name, content) {
 }
 
 /** The bridge's options for a scenario. */
-function optionsOf(scenario) {
+function optionsOf(scenario, host) {
+  // A server that has to see no `initialize` before the bridge has looked for what it speaks.
+  if (scenario === "request-metadata" && host === "legacy") return ["--protocol", "modern"];
   if (!scenario.startsWith("auth/")) return [];
   const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? "{}");
   return ["--no-browser", ...(SIGN_IN[scenario]?.(context) ?? [])];
 }
 
-/**
- * The revision that the host speaks. For signing in it is the server's own, whatever that is; elsewhere the host is one
- * that begins with `initialize`, so that a newer server is the bridge's affair.
- */
-function revisionOf(scenario) {
+/** The revision that a host speaks: a legacy one that of the scenario, as far as it can. */
+function revisionOf(host) {
+  if (host !== "legacy") return MODERN;
   const asked = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? NEWEST_LEGACY;
-  return asked > NEWEST_LEGACY && !scenario.startsWith("auth/") ? NEWEST_LEGACY : asked;
+  return asked > NEWEST_LEGACY ? NEWEST_LEGACY : asked;
 }
 
 /** Signing in succeeds, and both requests are answered. */
@@ -307,11 +356,13 @@ async function readOneSkill(bridge) {
 
 const binary = process.env.MCP_BRIDGE_BIN;
 const scenario = process.env.MCP_CONFORMANCE_SCENARIO;
+const host = process.env.MCP_CONFORMANCE_HOST;
 const action = ACTIONS[scenario] ?? (scenario?.startsWith("auth/") ? useTool : undefined);
 assert.ok(binary, "set MCP_BRIDGE_BIN to the bridge binary");
 assert.ok(action, `no action for the scenario ${scenario}`);
+assert.ok(["legacy", "modern", "undiscovered"].includes(host), "set MCP_CONFORMANCE_HOST to legacy, modern or undiscovered");
 
-const bridge = new Bridge(binary, process.argv[2], optionsOf(scenario), revisionOf(scenario));
+const bridge = new Bridge(binary, process.argv[2], optionsOf(scenario, host), host);
 const failures = [];
 const opened = bridge.open();
 const outcome = REFUSED.has(scenario) ? beRefused(opened, bridge) : opened.then(() => action(bridge));

@@ -1,15 +1,16 @@
-// Runs every client scenario of the official conformance suites, with host.mjs as the client.
+// Runs every client scenario of the official conformance suites, at every revision it applies to, with every host that
+// host.mjs can be.
 // The verdict is strict: no failed check, no warning, at least one success, and a host that got its answers.
 // The scenarios are listed here by name: one that a suite lost, or that is new in it, fails.
-// Usage: MCP_BRIDGE_BIN=path node run.mjs [start of a scenario's name, such as auth/]
+// Usage: MCP_BRIDGE_BIN=path node run.mjs [start of a run's name, such as "auth/" or "legacy 2026-07-28 tools_call"]
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { suiteEntry } from "./packages.mjs";
 
 /** How long one scenario may take, for the suite and for us around it. In milliseconds. */
 const SCENARIO_DEADLINE = 60_000;
@@ -18,6 +19,16 @@ const SUITE_DEADLINE = SCENARIO_DEADLINE + 15_000;
 /** The suite allows a reconnect 200 ms of delay, which a busy machine can exceed: that check alone may be tried again. */
 const CLOCK_CHECK = "client-sse-retry-timing";
 const CLOCK_ATTEMPTS = 4;
+
+/** Runs at a time. Each is mostly waiting, and has servers, folders and a bridge of its own. */
+const AT_A_TIME = 2;
+
+/**
+ * Whom the bridge serves, see host.mjs. The one that does not say `server/discover` differs from the other modern one in
+ * its first message alone, which signing in does not look at.
+ */
+const HOSTS = ["legacy", "modern", "undiscovered"];
+const hostsOf = (scenario) => HOSTS.filter((host) => host !== "undiscovered" || !scenario.startsWith("auth/"));
 
 /** Scenarios that stand in both suites. */
 const SHARED = [
@@ -77,7 +88,6 @@ const SUITES = {
     "sep-2640-client-verify-frontmatter",
   ],
 };
-const PACKAGES = createRequire(new URL("../interop/package.json", import.meta.url));
 const HOST = fileURLToPath(new URL("host.mjs", import.meta.url));
 
 if (!process.env.MCP_BRIDGE_BIN) throw new Error("set MCP_BRIDGE_BIN to the bridge binary");
@@ -85,39 +95,42 @@ const expected = new Map(Object.entries(JSON.parse(await readFile(new URL("expec
 const only = process.argv[2];
 const work = await mkdtemp(join(tmpdir(), "mcp-bridge-conformance-"));
 const counts = { passed: 0, expected: 0, unexpected: 0 };
+const surprises = [];
 try {
   for (const [suite, names] of Object.entries(SUITES)) {
     const entry = suiteEntry(suite);
     console.log(`\n${entry.title}`);
     const runs = await runsOf(entry);
     const listed = new Set(runs.map(({ scenario }) => scenario));
-    for (const name of new Set(names).difference(listed)) surprise(`${name}: no longer in the suite`);
-    for (const name of listed.difference(new Set(names))) surprise(`${name}: new in the suite, nobody runs it`);
-    for (const run of runs) {
-      if (only === undefined || run.scenario.startsWith(only)) await report(run, await settle(entry, run));
-    }
+    for (const name of new Set(names).difference(listed)) surprise(name, "no longer in the suite");
+    for (const name of listed.difference(new Set(names))) surprise(name, "new in the suite, nobody runs it");
+    const wanted = runs.filter(({ name, scenario }) => only === undefined || name.startsWith(only) || scenario.startsWith(only));
+    const queue = wanted.values();
+    const worker = async () => {
+      for (const run of queue) report(run, await settle(entry, run));
+    };
+    await Promise.all(Array.from({ length: AT_A_TIME }, worker));
   }
-  if (only === undefined) for (const key of expected.keys()) surprise(`${key}: listed as an expected failure, never run`);
+  if (only === undefined) for (const key of expected.keys()) surprise(key, "listed as an expected failure, never run");
 } finally {
   await rm(work, { recursive: true, force: true });
 }
 console.log(`conformance: ${counts.passed} passed, ${counts.expected} failed as expected, ${counts.unexpected} unexpected`);
+for (const name of surprises) console.log(`  FAIL  ${name}`);
 process.exit(counts.unexpected === 0 && counts.passed > 0 ? 0 : 1);
 
-/** Where a suite's program is, and its version. */
-function suiteEntry(suite) {
-  const manifest = PACKAGES.resolve(`${suite}/package.json`);
-  const { name, version, bin } = PACKAGES(manifest);
-  return { program: join(dirname(manifest), bin.conformance), version, title: `${name} ${version}` };
-}
-
-/** One run per scenario and revision it applies to; extension scenarios stand outside of the revisions and run once. */
+/** One run per scenario, revision it applies to and host; extension scenarios stand outside of the revisions. */
 async function runsOf({ program, version }) {
   const { stdout } = await execute([program, "list", "--client"], {});
   const lines = [...stdout.matchAll(/^\s*- (\S+) \[([^\]]+)\]$/gm)];
   if (lines.length === 0) throw new Error(`${program} lists no scenarios:\n${stdout}`);
   return lines.flatMap(([, scenario, where]) =>
-    where.split(",").map((spec) => ({ scenario, spec, key: `${version} ${spec} ${scenario}` })),
+    where.split(",").flatMap((spec) =>
+      hostsOf(scenario).map((host) => {
+        const name = `${host} ${spec} ${scenario}`;
+        return { scenario, spec, host, name, key: `${version} ${name}` };
+      }),
+    ),
   );
 }
 
@@ -126,17 +139,17 @@ async function settle(entry, run) {
   for (let attempt = 1; ; attempt += 1) {
     const verdict = await attemptOnce(entry, run);
     if (verdict.problems.length === 0 || !verdict.onlyLate || attempt === CLOCK_ATTEMPTS) return verdict;
-    console.log(`  late  ${run.spec}  ${run.scenario}: the machine was too slow for the suite's clock, once more`);
+    console.log(`  late  ${run.name}: the machine was too slow for the suite's clock, once more`);
   }
 }
 
-async function attemptOnce({ program }, { scenario, spec }) {
+async function attemptOnce({ program }, { scenario, spec, host }) {
   const output = await mkdtemp(join(work, "run-"));
   const dated = /^\d/.test(spec);
   const args = [program, "client", "--command", `"${process.execPath}" "${HOST}"`, "--scenario", scenario];
   args.push("--timeout", String(SCENARIO_DEADLINE), "--output-dir", output);
   if (dated) args.push("--spec-version", spec);
-  const env = { MCP_BRIDGE_CONFIG_DIR: output, MCP_REMOTE_CONFIG_DIR: output };
+  const env = { MCP_CONFORMANCE_HOST: host, MCP_BRIDGE_CONFIG_DIR: output, MCP_REMOTE_CONFIG_DIR: output };
   if (dated) env.MCP_CONFORMANCE_PROTOCOL_VERSION = spec;
   const suite = await execute(args, env);
   const checks = await readChecks(output);
@@ -157,28 +170,30 @@ async function readChecks(output) {
 }
 
 /** An expected failure is a reason, or a reason and `only`: the problems it is about, by how they begin. */
-async function report({ key, spec, scenario }, { problems, exited }) {
+function report({ key, name }, { problems, exited }) {
   const entry = expected.get(key);
   expected.delete(key);
-  const line = `${spec}  ${scenario}`;
   const { reason, only: allowed } = typeof entry === "object" ? entry : { reason: entry };
   const isAllowed = (problem) => allowed === undefined || allowed.some((start) => problem.startsWith(start));
   if (problems.length === 0 && reason === undefined) {
     counts.passed += 1;
-    console.log(`  ok    ${line}`);
+    console.log(`  ok    ${name}`);
   } else if (problems.length > 0 && reason !== undefined && problems.every(isAllowed)) {
     counts.expected += 1;
-    console.log(`  xfail ${line}: ${reason}`);
+    console.log(`  xfail ${name}: ${reason}`);
   } else if (problems.length === 0) {
-    surprise(`${line}: passed, but is listed as an expected failure (${key})`);
+    surprise(key, "passed, but is listed as an expected failure");
   } else {
-    surprise(`${line}\n        ${problems.join("\n        ")}${exited && `\n--- host\n${exited.slice(-4000)}`}`);
+    const details = exited && `\n--- host\n${exited.slice(-4000)}`;
+    surprise(key, problems[0], `${problems.map((problem) => `\n        ${problem}`).join("")}${details}`);
   }
 }
 
-function surprise(text) {
+/** What has to be looked at: at once with everything known about it, and in the list at the end. */
+function surprise(name, what, details = `: ${what}`) {
   counts.unexpected += 1;
-  console.log(`  FAIL  ${text}`);
+  surprises.push(`${name}: ${what}`);
+  console.log(`  FAIL  ${name}${details}`);
 }
 
 /** Runs the suite's program; ends it by its id when it takes too long. */
