@@ -146,7 +146,7 @@ impl Bridge {
         if handshake.transport == Transport::StreamableHttp {
             handshake.http_outcome.get_or_insert(outcome);
         }
-        handshake.ticket = None;
+        let answered = handshake.ticket.take();
         handshake.repeated = false;
         handshake.step = Step::Initialize;
         let before = handshake.transport;
@@ -158,7 +158,12 @@ impl Bridge {
                 handshake.step = Step::Discover;
             }
         }
-        if next != Probe::Discover && handshake.transport != before {
+        let changes = handshake.transport != before;
+        if let Some(ticket) = answered {
+            // The stream that its answer came on may still be open.
+            self.drain(ticket);
+        }
+        if next != Probe::Discover && changes {
             let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
             self.say(Level::Info, format!("Received error: Error {verb}{status}"));
             self.say(

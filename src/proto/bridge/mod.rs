@@ -38,6 +38,7 @@ mod exchange;
 mod gaps;
 mod handshake;
 mod levels;
+mod link;
 mod listen;
 mod listeners;
 mod modern;
@@ -69,20 +70,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use url::Url;
 
 use self::authorize::Authorizing;
 pub use self::authorize::Credentials;
 use self::close::Closing;
-use self::contact::Handshake;
-use self::detect::{Detection, Modern};
+use self::detect::Detection;
 use self::exchange::{Exchange, Purpose, Resume};
-use self::listen::Listen;
+use self::link::{Barrier, Link, Owed, Phase};
 use self::listeners::Listeners;
 use self::modern::Catalog;
 use self::outbox::Outbox;
-use self::recover::Recoveries;
 use self::remote::Questions;
 use self::rounds::Rounds;
 pub use self::settings::{Protocol, Settings};
@@ -96,7 +93,6 @@ use super::failure::Failure;
 use super::ledger::{Ledger, Place};
 use super::message::{Id, Message};
 use super::retry::Jitter;
-use super::transport::Transport;
 use super::{Body, Ending, Head, Input, Level, Output, Ticket, Trouble, json, limits};
 
 /// The bridge. See the module's head for its states.
@@ -153,77 +149,6 @@ struct Client {
     log_level: Option<String>,
     /// Its subscribed resources: URI to `resources/subscribe` parameters, raw JSON.
     subscriptions: BTreeMap<String, String>,
-}
-
-/// The connection to the server.
-#[derive(Debug)]
-struct Link {
-    phase: Phase,
-    /// What is known of the server if it is a modern one.
-    modern: Option<Modern>,
-    /// The `initialize` that opened the session, to be replayed when it is reopened, and its
-    /// result.
-    opened_with: Option<Message>,
-    initialize_result: Option<Message>,
-    /// The session's `notifications/initialized` is settled: it is open for the server's stream.
-    ready: bool,
-    /// Decided by the first handshake that succeeded.
-    transport: Option<Transport>,
-    /// The server's URL; changes only by a permanent redirect.
-    base: Arc<Url>,
-    /// Where messages are sent.
-    endpoint: Arc<Url>,
-    session: Option<HeaderValue>,
-    version: Option<HeaderValue>,
-    /// The open stream of HTTP+SSE, and the address it was read from.
-    sse: Option<Ticket>,
-    stream_url: Arc<Url>,
-    /// Counts sessions; an exchange remembers the one it belongs to.
-    generation: u32,
-    /// A revision other than the client's that the server insisted on later.
-    wanted_revision: Option<&'static str>,
-    /// `notifications/initialized` that was refused for want of credentials.
-    owed: Option<Owed>,
-    listen: Listen,
-    recoveries: Recoveries,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// No handshake was asked for, or the last one failed.
-    Idle,
-    Handshaking(Box<Handshake>),
-    /// `notifications/initialized` (or what a reopened session is given back) is on its way;
-    /// everything else waits.
-    Barrier(Barrier),
-    Open,
-    /// The session was lost and could not be reopened.
-    Lost {
-        since: Instant,
-        failure: Failure,
-    },
-}
-
-#[derive(Debug)]
-enum Barrier {
-    Initialized {
-        note: Message,
-        reopened: bool,
-        /// How often it was sent.
-        tries: u32,
-        /// It waits for other credentials.
-        refused: bool,
-    },
-    /// Requests that restore what a lost session knew: method and parameters of those to come.
-    Restoring(VecDeque<(&'static str, String)>),
-}
-
-#[derive(Debug)]
-struct Owed {
-    note: Message,
-    reopened: bool,
-    /// The session it belongs to.
-    generation: u32,
 }
 
 type TimerKey = (Instant, u64);
@@ -323,25 +248,7 @@ impl Bridge {
             now,
             out: Vec::new(),
             client: Client::default(),
-            link: Link {
-                phase: Phase::Idle,
-                modern: None,
-                opened_with: None,
-                initialize_result: None,
-                ready: false,
-                transport: None,
-                endpoint: Arc::clone(&base),
-                stream_url: Arc::clone(&base),
-                base,
-                sse: None,
-                session: None,
-                version: None,
-                generation: 0,
-                wanted_revision: None,
-                owed: None,
-                listen: Listen::default(),
-                recoveries: Recoveries::default(),
-            },
+            link: Link::to(base),
             ledger: Ledger::default(),
             exchanges: HashMap::new(),
             calls_in_flight: 0,
@@ -464,11 +371,15 @@ impl Bridge {
             Purpose::Listen => self.on_listen_ended(&exchange, ending),
             Purpose::Sse => self.on_sse_ended(&exchange, ending),
             Purpose::Own(id) => self.on_own_lost(&id),
-            Purpose::Discover => self.on_discover_lost(),
+            Purpose::Discover if self.is_current(ticket) => self.on_discover_lost(),
             Purpose::Subscription => self.on_subscription_ended(ticket, &exchange),
             Purpose::Delete => self.exit(),
             Purpose::Retired => self.on_retired_ended(&exchange),
-            Purpose::Abandoned | Purpose::Drain | Purpose::Post | Purpose::Initialized => {}
+            Purpose::Discover
+            | Purpose::Abandoned
+            | Purpose::Drain
+            | Purpose::Post
+            | Purpose::Initialized => {}
         }
     }
 

@@ -16,6 +16,7 @@ use crate::proto::ledger::Place;
 use crate::proto::limits;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::object::{self, Object};
+use crate::proto::secret::Secret;
 
 /// Largest error whose addresses are kept, in bytes.
 const ERROR: usize = 256 << 10;
@@ -31,7 +32,7 @@ pub(super) struct Replays {
 
 #[derive(Debug)]
 struct Replay {
-    state: String,
+    state: Secret,
     digest: [u8; 32],
     until: Instant,
     addresses: Vec<Address>,
@@ -96,7 +97,7 @@ impl Bridge {
         let told = suspended.is_none();
         let (state, digest) = match suspended {
             Some(known) => known,
-            None => (self.new_state(), self.digest_of(id)),
+            None => (self.new_state().into(), self.digest_of(id)),
         };
         let replay = Replay {
             state,
@@ -125,7 +126,7 @@ impl Bridge {
         let questions: Vec<(String, String)> = addresses
             .map(|address| (address.key.clone(), address.question.clone()))
             .collect();
-        self.input_required(&questions, &replay.state)
+        self.input_required(&questions, replay.state.reveal())
     }
 
     /// A retry with a `requestState`: whether it is answered, or has to wait.
@@ -139,7 +140,7 @@ impl Bridge {
         let asked = &mut self.upward.replays.asked;
         let at = asked
             .iter()
-            .position(|replay| replay.state == state && replay.digest == *digest);
+            .position(|replay| replay.state.reveal() == state && replay.digest == *digest);
         let Some(at) = at else {
             self.refuse_state(id);
             return true;
@@ -150,7 +151,7 @@ impl Bridge {
             .and_then(|params| member(params, "inputResponses"));
         match replay.consent(answers.unwrap_or("{}")) {
             Consent::Open => {
-                replay.state = self.new_state();
+                replay.state = self.new_state().into();
                 replay.told = true;
                 let result = self.asks_for(&replay);
                 self.upward.replays.asked.push(replay);

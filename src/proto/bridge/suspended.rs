@@ -21,6 +21,7 @@ use crate::proto::ledger::Place;
 use crate::proto::limits;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::object::Object;
+use crate::proto::secret::Secret;
 
 /// How a `requestState` of the bridge begins.
 const STATE: &str = "mb1.";
@@ -56,7 +57,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) struct Suspension {
     /// The `requestState` that its retry has to carry.
-    state: String,
+    state: Secret,
     /// What was asked for, so that nothing else takes it up.
     digest: [u8; 32],
     until: Instant,
@@ -128,7 +129,7 @@ impl Suspended {
     fn find(&self, state: &str) -> Option<(&Id, &Suspension)> {
         self.calls.iter().find_map(|(id, call)| {
             let suspension = call.suspension.as_ref()?;
-            (suspension.state == state).then_some((id, suspension))
+            (suspension.state.reveal() == state).then_some((id, suspension))
         })
     }
 
@@ -219,7 +220,7 @@ impl Bridge {
             return;
         };
         call.suspension = Some(Suspension {
-            state: state.clone(),
+            state: state.as_str().into(),
             digest,
             until,
             answer: None,
@@ -409,7 +410,7 @@ impl Bridge {
         let (state, until) = (self.new_state(), self.now + limits::SUSPENDED_FOR);
         let call = self.suspended.calls.get_mut(inner);
         if let Some(suspension) = call.and_then(|call| call.suspension.as_mut()) {
-            suspension.state.clone_from(&state);
+            suspension.state = state.as_str().into();
             suspension.until = until;
         }
         let result = self.input_required(questions, &state);
@@ -457,7 +458,7 @@ impl Bridge {
 
     /// The `requestState` of a suspended request, and what it asked for; it is an ordinary one from
     /// then on.
-    pub(super) fn take_suspended(&mut self, id: &Id) -> Option<(String, [u8; 32])> {
+    pub(super) fn take_suspended(&mut self, id: &Id) -> Option<(Secret, [u8; 32])> {
         let call = self.suspended.calls.get_mut(id)?;
         let suspension = call.suspension.take()?;
         Some((suspension.state, suspension.digest))
