@@ -45,7 +45,7 @@ pub(super) struct Detection {
     /// What is remembered was used in this process.
     pub(super) recalled: bool,
     /// A look beside the traffic was taken since the last connection.
-    looked: bool,
+    pub(super) looked: bool,
     /// What is remembered is being confirmed.
     pub(super) verifying: bool,
 }
@@ -428,6 +428,9 @@ impl Bridge {
             }
             Verdict::Legacy(_) | Verdict::Open(_) if known => {
                 self.detect_era_again(Step::Initialize);
+            }
+            Verdict::Legacy(_) | Verdict::Open(_) => {
+                self.remember_legacy(Transport::StreamableHttp);
             }
             _ => {}
         }

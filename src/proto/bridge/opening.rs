@@ -60,7 +60,7 @@ impl Bridge {
             .filter(|value| !value.is_empty());
         self.own
             .retain(|_, own| !matches!(own, Own::Initialize | Own::Discover));
-        self.remember_legacy(handshake.transport);
+        self.remember_handshake(handshake.transport);
         self.note_session(result);
         if result.len() <= limits::KEPT_INITIALIZE {
             self.out.push(Output::Remember(result.to_owned()));

@@ -30,6 +30,15 @@ impl Bridge {
         }
     }
 
+    /// A handshake has succeeded. A server without sessions may be modern as well: it counts as
+    /// legacy only if it was asked.
+    pub(super) fn remember_handshake(&mut self, transport: Transport) {
+        let sessionless = transport == Transport::StreamableHttp && self.link.session.is_none();
+        if !sessionless || self.detection.looked {
+            self.remember_legacy(transport);
+        }
+    }
+
     pub(super) fn remember_legacy(&mut self, transport: Transport) {
         self.out.push(Output::RememberEra(Some(Remembered {
             era: Era::Legacy,

@@ -130,12 +130,13 @@ impl Round {
         let state = self.state.as_ref().map_or(0, |state| state.reveal().len());
         let answers = self.answers.iter();
         let answers: usize = answers.map(|(key, answer)| key.len() + answer.len()).sum();
+        let keys: usize = self.open.iter().map(|question| question.key.len()).sum();
         let open = self
             .open
             .iter()
             .filter_map(|question| question.link.as_ref());
         let links: usize = open.chain(&self.links).map(|link| link.url.len()).sum();
-        state + answers + links + self.task.as_ref().map_or(0, Driven::bytes)
+        state + answers + keys + links + self.task.as_ref().map_or(0, Driven::bytes)
     }
 }
 
@@ -249,7 +250,7 @@ impl Bridge {
             round.not_before = Some(now + pause);
         }
         if new.is_empty() {
-            return Ok(());
+            return self.within_bounds();
         }
         self.count_round(id)?;
         if self.rounds.asked.len() + new.len() > limits::QUESTIONS {
@@ -262,7 +263,9 @@ impl Bridge {
         self.within_bounds()
     }
 
-    fn within_bounds(&self) -> Result<(), String> {
+    /// # Errors
+    /// What rounds hold is too much; why, in words for people.
+    pub(super) fn within_bounds(&self) -> Result<(), String> {
         if self.rounds.bytes() > limits::ROUND_BYTES {
             return Err("questions and answers together are too large".to_owned());
         }

@@ -296,6 +296,9 @@ impl Bridge {
             Some(_) => Duration::ZERO,
             None => driven.task.poll,
         };
+        if let Err(text) = self.within_bounds() {
+            return self.end_call(id, &text);
+        }
         self.take_up_after(id, wait);
     }
 

@@ -726,6 +726,18 @@ fn t174_t175_t176_a_server_without_sessions_is_asked_whether_it_is_more() {
         assert_eq!(posted.header("mcp-protocol-version"), Some("2026-07-28"));
         assert_eq!(world.remembered.pop().unwrap().unwrap().era, Era::Modern);
     }
+    // What was not asked, or was asked and has not answered, is not remembered.
+    let mut world = World::new();
+    world.initialize();
+    let posted = world.take("initialize");
+    world.give(&posted, &plain(true));
+    world.initialized();
+    let posted = world.take("notifications/initialized");
+    world.accept(&posted);
+    assert!(world.remembered.is_empty());
+    let look = world.take("server/discover");
+    world.answer(&look, 404, &[], error(&look, -32601, "Method not found"));
+    assert_eq!(world.remembered.pop().unwrap().unwrap().era, Era::Legacy);
     // Nobody asks a server that was asked at an earlier start, or if the user does not want it.
     let mut world = recalling(remembered(Era::Legacy, Transport::StreamableHttp, 0));
     world.initialize();

@@ -1136,6 +1136,43 @@ fn what_rounds_hold_is_bounded() {
 }
 
 #[test]
+fn the_keys_of_open_questions_count_among_what_rounds_hold() {
+    let mut world = modern();
+    let key = "k".repeat(limits::ROUND_BYTES / 2);
+    for id in 1..=2 {
+        let posted = call(&mut world, id);
+        asks(&mut world, &posted, &json!({&key: elicitation()}), None);
+    }
+    assert!(failed_call(&mut world, 2).contains("too large"));
+    assert!(!world.is_answered(1));
+}
+
+#[test]
+fn a_link_of_a_task_under_ever_new_keys_is_bounded() {
+    let mut world = modern();
+    tasked(&mut world, 1);
+    let mut looks = 0;
+    world.seconds_with(500, |world, posted| match posted.key() {
+        "tasks/get" => {
+            looks += 1;
+            let keys = (0..64).map(|number| format!("{looks}-{number}-{}", "k".repeat(1000)));
+            let questions: Value = keys
+                .take(if looks == 1 { 1 } else { 64 })
+                .map(|key| (key, link("https://example.com/a")))
+                .collect();
+            let more = json!({"inputRequests": questions});
+            world.give(posted, &task("input_required", &more));
+            if world.has_line("elicitation/create") {
+                let question = world.line("elicitation/create");
+                replies(world, &question, &json!({"action": "accept"}));
+            }
+        }
+        _ => world.give(posted, &json!({"resultType": "complete"})),
+    });
+    assert!(failed_call(&mut world, 1).contains("too large"), "{looks}");
+}
+
+#[test]
 fn a_question_is_answered_once() {
     let mut world = modern();
     let first = call(&mut world, 1);
