@@ -4,6 +4,7 @@
 //! answer means (`proto`), how connections are made (`http`).
 
 mod gathered;
+mod lines;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use super::http::tracked::Tracked;
 use super::http::trouble;
 use crate::proto::cookies::Jar;
 use crate::proto::headers::{SESSION_ID, UserHeaders};
+use crate::proto::lines as proto_lines;
 use crate::proto::secret::{Secret, mask_quoted};
 use crate::proto::sse::{Decoder, Event};
 use crate::proto::{
@@ -98,6 +100,9 @@ struct Shared {
     credentials: Option<Arc<dyn Credentials>>,
     jar: Mutex<Jar>,
 }
+
+/// A body turned out to be a stream of messages, one to a line.
+struct MoreToCome;
 
 struct Running {
     abort: AbortHandle,
@@ -199,9 +204,16 @@ impl Exchange {
                 let ending = self.stream(response, &url).await;
                 self.report(Input::Ended(self.ticket, ending)).await;
             }
-            Ok((head, response, carried)) => {
-                let body = self.body(response, &head, &carried).await;
-                self.report(Input::Answer(self.ticket, head, body)).await;
+            Ok((head, mut response, carried)) => {
+                match self.body(&mut response, &head, &carried).await {
+                    Ok(body) => self.report(Input::Answer(self.ticket, head, body)).await,
+                    Err(first) => {
+                        let url = Arc::clone(&head.url);
+                        self.report(Input::Streaming(self.ticket, head)).await;
+                        let ending = self.lines(response, &first, &url).await;
+                        self.report(Input::Ended(self.ticket, ending)).await;
+                    }
+                }
             }
         }
     }
@@ -418,7 +430,15 @@ impl Exchange {
     }
 
     /// Reads a body that is not an event stream.
-    async fn body(&self, mut response: Response, head: &Head, carried: &Carried) -> Body {
+    ///
+    /// # Errors
+    /// What has come so far, if that turns out to be a stream of messages, one to a line.
+    async fn body(
+        &self,
+        response: &mut Response,
+        head: &Head,
+        carried: &Carried,
+    ) -> Result<Body, Bytes> {
         let settings = &self.shared.settings;
         let (limit, silence, time) = if head.is_success() {
             let silence = settings.body_timeout.unwrap_or(BODY_SILENCE);
@@ -427,23 +447,26 @@ impl Exchange {
             (limits::ERROR_BODY, ERROR_BODY_TIME, ERROR_BODY_TIME)
         };
         let mut bytes = Gathered::default();
-        let gather = self.gather(&mut response, head, &mut bytes, limit, silence);
-        let cut = tokio::time::timeout(time, gather)
+        let gather = self.gather(response, head, &mut bytes, limit, silence);
+        let gathered = tokio::time::timeout(time, gather)
             .await
             .unwrap_or_else(|_| {
                 let seconds = time.as_secs();
-                Some(Ending::Silent(format!(
+                Ok(Some(Ending::Silent(format!(
                     "the server did not finish its answer within {seconds} s"
-                )))
+                ))))
             });
         let bytes = bytes.into_bytes();
+        let Ok(cut) = gathered else {
+            return Err(bytes);
+        };
         let is_result = head.is_success() && classify::is_json(head);
         let bytes = if is_result {
             bytes
         } else {
             self.hide_secrets(bytes, carried)
         };
-        Body { bytes, cut }
+        Ok(Body { bytes, cut })
     }
 
     /// What is not a result may end up in an error text or the log, and servers quote requests.
@@ -491,19 +514,28 @@ impl Exchange {
         bytes: &mut Gathered,
         limit: usize,
         silence: Duration,
-    ) -> Option<Ending> {
+    ) -> Result<Option<Ending>, MoreToCome> {
+        let announced = response.content_length();
+        let mut undecided = head.is_success() && classify::is_json(head) && announced.is_none();
         loop {
             match self.chunk(response, Some(silence)).await {
-                Err(silent) => return Some(silent),
-                Ok(Err(error)) => return Some(self.cut(&error, &head.url)),
-                Ok(Ok(None)) => return None,
+                Err(silent) => return Ok(Some(silent)),
+                Ok(Err(error)) => return Ok(Some(self.cut(&error, &head.url))),
+                Ok(Ok(None)) => return Ok(None),
                 Ok(Ok(Some(chunk))) if bytes.len() + chunk.len() > limit => {
-                    return Some(Ending::TooLarge(format!(
+                    return Ok(Some(Ending::TooLarge(format!(
                         "the server sent an answer above the limit of {} MiB (--max-message-size raises it)",
                         limit >> 20
-                    )));
+                    ))));
                 }
-                Ok(Ok(Some(chunk))) => bytes.push(chunk, response.content_length()),
+                Ok(Ok(Some(chunk))) => bytes.push(chunk, announced),
+            }
+            if undecided {
+                match bytes.in_one_piece().map(proto_lines::begins) {
+                    Some(Some(true)) => return Err(MoreToCome),
+                    Some(None) => {}
+                    Some(Some(false)) | None => undecided = false,
+                }
             }
         }
     }

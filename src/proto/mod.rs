@@ -28,6 +28,7 @@ pub mod headers;
 pub mod json;
 pub mod ledger;
 pub mod limits;
+pub mod lines;
 pub mod message;
 pub mod object;
 pub mod redirect;

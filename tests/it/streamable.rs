@@ -690,3 +690,30 @@ fn t50_a_large_event_in_awkward_pieces_is_delivered_whole() {
             || ended.stderr.contains("a message of 19 MiB")
     );
 }
+
+#[test]
+fn messages_one_to_a_line_are_read_as_a_stream() {
+    let streams = Mailbox::new();
+    let posted = streams.clone();
+    let remote = Legacy::sessions()
+        .on("tools/call", move |call| {
+            let box_of = posted.clone();
+            let id = call.id();
+            Reply::stream(move |stream| box_of.put((stream, id)))
+                .header("content-type", "application/json")
+        })
+        .start();
+    let mut bridge = Bridge::spawn(&remote.url());
+    bridge.handshake();
+    bridge.send(&json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": rpc::echo_params("x")}));
+    let (stream, id) = streams.take();
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}});
+    stream.send(format!("{note}\n"));
+    // It is there before the answer is.
+    assert_eq!(bridge.recv_method("notifications/message"), note);
+    let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}});
+    stream.send(answer.to_string());
+    stream.close();
+    assert_eq!(bridge.response(7)["result"], answer["result"]);
+    bridge.finish();
+}

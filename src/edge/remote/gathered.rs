@@ -31,6 +31,11 @@ impl Gathered {
         self.all.extend_from_slice(&chunk);
     }
 
+    /// The body so far, as long as it has come in one piece.
+    pub(super) fn in_one_piece(&self) -> Option<&Bytes> {
+        (self.all.is_empty() && !self.first.is_empty()).then_some(&self.first)
+    }
+
     pub(super) fn into_bytes(self) -> Bytes {
         if self.all.is_empty() {
             self.first

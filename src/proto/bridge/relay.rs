@@ -20,6 +20,11 @@ impl Bridge {
     /// `subscriptions/listen` is looked after from here on. `true`: it was answered with an error
     /// instead.
     pub(super) fn answer_modern(&mut self, id: &Id) -> bool {
+        if self.names_suspended(id) {
+            // The server that asked was a legacy one, and its call may have run.
+            self.refuse_state(id);
+            return true;
+        }
         let entry = self.ledger.get(id);
         if entry.is_none_or(|entry| entry.message.method() != "subscriptions/listen") {
             return false;
@@ -39,16 +44,22 @@ impl Bridge {
     /// A notification of a modern server about a modern client's request.
     pub(super) fn notice_to_modern_client(&mut self, id: &Id, message: &Message) {
         let entry = self.ledger.get(id);
+        let change = Change::of(message);
         let (Some(listener), Some(entry)) = (self.listeners.get(id), entry) else {
+            if change.is_some() {
+                return self.debug(|| "a change that nobody listens for: dropped".into());
+            }
             return self.line(message.text().clone());
         };
         let asked = entry.upstream.as_ref().unwrap_or(&listener.id);
         let named = notices::subscription(message);
-        if named.as_ref().is_some_and(|named| named != asked) {
+        // Some servers spell a number as a string.
+        if named.as_ref().is_some_and(|named| !named.resembles(asked)) {
             return self.debug(|| "a change for another subscription: dropped".into());
         }
-        let renamed = entry.upstream.is_some();
-        let line = if renamed && named.is_some() {
+        let line = if named.as_ref().is_some_and(|named| *named != listener.id)
+            || (named.is_none() && change.is_some())
+        {
             notices::tagged(message, &listener.id)
         } else {
             message.text().clone()
@@ -63,13 +74,7 @@ impl Bridge {
                 }
             }
             _ => {
-                let granted = listener.granted.as_ref().filter(|_| listener.acknowledged);
-                let passes = match Change::of(message) {
-                    None => true,
-                    Some(_) if !renamed => granted.is_some(),
-                    Some(change) => granted.is_some_and(|granted| granted.covers(&change)),
-                };
-                if passes {
+                if change.is_none_or(|change| listener.may_see(&change)) {
                     self.line(line);
                 }
             }

@@ -1372,3 +1372,22 @@ fn a_server_that_tells_of_more_than_it_did_is_asked_for_it() {
         json!({"toolsListChanged": true, "resourcesListChanged": true})
     );
 }
+
+#[test]
+fn a_subscription_that_the_server_spells_as_a_string_is_the_clients_number() {
+    let mut world = World::new();
+    world.connect_both_modern();
+    world.listen(7, &json!({"toolsListChanged": true}));
+    let stream = world.take(LISTEN);
+    world.stream(&stream);
+    let filter = json!({"notifications": {"toolsListChanged": true}});
+    world.event(&stream, &tagged(ACKNOWLEDGED, &json!("7"), &filter));
+    world.event(&stream, &tagged(TOOLS, &json!("7"), &json!({})));
+    assert_eq!(
+        world.lines(),
+        [
+            tagged(ACKNOWLEDGED, &json!(7), &filter),
+            tagged(TOOLS, &json!(7), &json!({}))
+        ]
+    );
+}
