@@ -126,7 +126,8 @@ impl Memory {
                     known.era == met.era
                         && known.transport == met.transport
                         && known.identity == met.identity
-                        && met.era == "legacy"
+                        && known.discover == met.discover
+                        && met.fresh_until <= now
                         && now.saturating_sub(known.at) < LEGACY_FOR / 24
                 })
             };

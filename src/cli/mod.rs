@@ -262,7 +262,8 @@ pub struct TransportArgs {
     #[arg(value_parser = protocols(), hide_short_help = true)]
     pub protocol: Protocol,
 
-    /// Do not move a client to 2026-07-28 when its server turns out to speak that as well
+    /// Stay with the older revision at a server without sessions that speaks 2026-07-28 as well,
+    /// though it can ask questions and tell of changes in the newer one only
     #[arg(long, hide_short_help = true)]
     pub no_upgrade: bool,
 

@@ -3,6 +3,7 @@
 //! In: redirects, cookies, the user's headers, time and size limits while bytes move. Out: what an
 //! answer means (`proto`), how connections are made (`http`).
 
+mod body;
 mod gathered;
 mod lines;
 
@@ -18,18 +19,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use url::Url;
 
-use self::gathered::Gathered;
 use super::http::client::HttpClient;
 use super::http::tracked::Tracked;
 use super::http::trouble;
 use crate::proto::cookies::Jar;
 use crate::proto::headers::{SESSION_ID, UserHeaders};
-use crate::proto::lines as proto_lines;
 use crate::proto::secret::{Secret, mask_quoted};
 use crate::proto::sse::{Decoder, Event};
 use crate::proto::{
-    Body, Ending, Head, Input, Request, Ticket, Trouble, TroubleKind, Verb, classify, limits,
-    redirect, text,
+    Ending, Head, Input, Request, Ticket, Trouble, TroubleKind, Verb, classify, limits, redirect,
+    text,
 };
 
 /// Facts that may wait for the driver before reading from the network stops.
@@ -38,16 +37,6 @@ pub const INPUTS_QUEUED: usize = 16;
 /// A fact that holds this many bytes of the server's or more takes the place of all others, so
 /// that a client that does not read costs no more memory than a few messages.
 const LARGE_INPUT: usize = 1 << 20;
-
-/// Longest silence inside a body that is not an event stream, unless `--body-timeout` says
-/// otherwise.
-const BODY_SILENCE: Duration = Duration::from_secs(300);
-
-/// How long a body that is not an event stream may take as a whole: 64 MiB over a slow line.
-const BODY_TIME: Duration = Duration::from_secs(1800);
-
-/// How long the body of an error answer may take as a whole.
-const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What an exchange needs to know beside its request.
 #[derive(Clone, Debug)]
@@ -100,9 +89,6 @@ struct Shared {
     credentials: Option<Arc<dyn Credentials>>,
     jar: Mutex<Jar>,
 }
-
-/// A body turned out to be a stream of messages, one to a line.
-struct MoreToCome;
 
 struct Running {
     abort: AbortHandle,
@@ -429,46 +415,6 @@ impl Exchange {
         }
     }
 
-    /// Reads a body that is not an event stream.
-    ///
-    /// # Errors
-    /// What has come so far, if that turns out to be a stream of messages, one to a line.
-    async fn body(
-        &self,
-        response: &mut Response,
-        head: &Head,
-        carried: &Carried,
-    ) -> Result<Body, Bytes> {
-        let settings = &self.shared.settings;
-        let (limit, silence, time) = if head.is_success() {
-            let silence = settings.body_timeout.unwrap_or(BODY_SILENCE);
-            (settings.message_limit, silence, BODY_TIME)
-        } else {
-            (limits::ERROR_BODY, ERROR_BODY_TIME, ERROR_BODY_TIME)
-        };
-        let mut bytes = Gathered::default();
-        let gather = self.gather(response, head, &mut bytes, limit, silence);
-        let gathered = tokio::time::timeout(time, gather)
-            .await
-            .unwrap_or_else(|_| {
-                let seconds = time.as_secs();
-                Ok(Some(Ending::Silent(format!(
-                    "the server did not finish its answer within {seconds} s"
-                ))))
-            });
-        let bytes = bytes.into_bytes();
-        let Ok(cut) = gathered else {
-            return Err(bytes);
-        };
-        let is_result = head.is_success() && classify::is_json(head);
-        let bytes = if is_result {
-            bytes
-        } else {
-            self.hide_secrets(bytes, carried)
-        };
-        Ok(Body { bytes, cut })
-    }
-
     /// What is not a result may end up in an error text or the log, and servers quote requests.
     fn hide_secrets(&self, bytes: Bytes, carried: &Carried) -> Bytes {
         let headers = self.shared.headers.borrow();
@@ -504,40 +450,6 @@ impl Exchange {
         let source = self.shared.credentials.as_ref();
         let present = source.and_then(|source| source.hide(own.as_deref().unwrap_or(text)));
         present.or(own)
-    }
-
-    /// Appends pieces until the end, or says why it stopped before.
-    async fn gather(
-        &self,
-        response: &mut Response,
-        head: &Head,
-        bytes: &mut Gathered,
-        limit: usize,
-        silence: Duration,
-    ) -> Result<Option<Ending>, MoreToCome> {
-        let announced = response.content_length();
-        let mut undecided = head.is_success() && classify::is_json(head) && announced.is_none();
-        loop {
-            match self.chunk(response, Some(silence)).await {
-                Err(silent) => return Ok(Some(silent)),
-                Ok(Err(error)) => return Ok(Some(self.cut(&error, &head.url))),
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Ok(Some(chunk))) if bytes.len() + chunk.len() > limit => {
-                    return Ok(Some(Ending::TooLarge(format!(
-                        "the server sent an answer above the limit of {} MiB (--max-message-size raises it)",
-                        limit >> 20
-                    ))));
-                }
-                Ok(Ok(Some(chunk))) => bytes.push(chunk, announced),
-            }
-            if undecided {
-                match bytes.in_one_piece().map(proto_lines::begins) {
-                    Some(Some(true)) => return Err(MoreToCome),
-                    Some(None) => {}
-                    Some(Some(false)) | None => undecided = false,
-                }
-            }
-        }
     }
 
     async fn chunk(

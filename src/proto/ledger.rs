@@ -238,10 +238,14 @@ impl Ledger {
             .collect()
     }
 
-    /// Starts a batch; the requests that follow name it.
+    /// Starts a batch; the requests that follow name it, up to [`finish_batch`](Self::finish_batch).
     pub fn start_batch(&mut self) -> u64 {
         self.next_batch += 1;
-        self.batches.insert(self.next_batch, Batch::default());
+        let unread = Batch {
+            open: 1,
+            answers: Vec::new(),
+        };
+        self.batches.insert(self.next_batch, unread);
         self.next_batch
     }
 
@@ -251,7 +255,7 @@ impl Ledger {
         let batch = self.batches.get_mut(&number)?;
         batch.open = batch.open.saturating_sub(1);
         batch.answers.extend(answer);
-        self.finish_batch(number)
+        self.whole_batch(number)
     }
 
     /// Adds an answer that belongs to no entry, such as an error for an element that is no
@@ -262,8 +266,13 @@ impl Ledger {
         }
     }
 
-    /// The whole answer, if no request of the batch is open and there is anything to say.
+    /// Everything in the batch was read. Returns the whole answer if no request of it is open and
+    /// there is anything to say.
     pub fn finish_batch(&mut self, number: u64) -> Option<Bytes> {
+        self.settle(number, None)
+    }
+
+    fn whole_batch(&mut self, number: u64) -> Option<Bytes> {
         if self.batches.get(&number)?.open > 0 {
             return None;
         }
@@ -349,6 +358,7 @@ mod tests {
         ledger.enter(request("2"), None, Some(batch));
         ledger.enter(request("3"), None, Some(batch));
         ledger.add_to_batch(batch, Bytes::from_static(b"0"));
+        assert_eq!(ledger.finish_batch(batch), None);
         assert_eq!(ledger.settle(batch, Some(Bytes::from_static(b"2"))), None);
         assert_eq!(ledger.settle(batch, None), None);
         assert_eq!(

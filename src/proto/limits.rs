@@ -84,6 +84,9 @@ pub const TOOL_PAGES: usize = 100;
 /// How long reading that list may take, all pages together.
 pub const TOOL_LIST: Duration = Duration::from_secs(60);
 
+/// Tools of one list that are named when they are left out; the others are counted.
+pub const LEFT_OUT: usize = 20;
+
 /// Messages in one JSON-RPC batch.
 pub const BATCH: usize = 256;
 

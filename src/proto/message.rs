@@ -128,6 +128,7 @@ impl Message {
         if speaks(envelope.result) && speaks(envelope.error) {
             return Err(invalid("both \"result\" and \"error\""));
         }
+        let error = error.filter(|_| !speaks(envelope.result));
         if json::depth_exceeds(&text, json::DEPTH_LIMIT) {
             return Err(invalid("nested too deeply"));
         }

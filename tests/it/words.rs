@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bridge, Ended, Legacy, Remote, Reply, rpc};
+use crate::support::{Bridge, Ended, Legacy, Remote, Reply, Unaware, modern_request, rpc};
 
 /// Its lines without the process id, which each of them has in front.
 #[track_caller]
@@ -73,6 +73,36 @@ fn a_start_on_the_old_transport_tells_of_the_fallback() {
             "Press Ctrl+C to exit",
         ]
     );
+}
+
+#[test]
+fn a_client_without_a_handshake_sees_the_same_lines() {
+    let plain = Legacy::sessions().unaware(Unaware::TypeScript).start();
+    let old = Legacy::http_sse()
+        .on("POST", |_| Reply::text(404, "Not Found"))
+        .start();
+    for (remote, lines) in [(plain, 6), (old, 10)] {
+        let bridge = Bridge::spawn(&remote.url());
+        let process = bridge.id();
+        bridge.send(&modern_request(
+            1,
+            "server/discover",
+            Value::Null,
+            &json!({}),
+        ));
+        let answer = bridge.response(1);
+        assert!(answer.get("result").is_some(), "{answer}");
+        let stderr = bridge.finish().stderr;
+        let told = lines_of(&stderr, process);
+        assert_eq!(told.len(), lines, "{told:#?}");
+        assert_eq!(
+            told[..2],
+            [
+                format!("Connecting to remote server: {}", remote.url()).as_str(),
+                "Using transport strategy: http-first",
+            ]
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::contact::{Outcome, Step, Why};
-use super::{Bridge, Own, Phase, Purpose, Timer};
+use super::{Bridge, Own, Phase, Protocol, Purpose, Timer};
 use crate::proto::classify;
 use crate::proto::era::errors;
 use crate::proto::era::evidence::Probe;
@@ -126,11 +126,12 @@ impl Bridge {
                 return self.connected(&accepted);
             }
             let mut outcome = handshake.http_outcome.take().unwrap_or(outcome);
-            if let Outcome::Fail(failure) = &mut outcome
-                && strategy.second().is_none()
-            {
-                let (text, tried) = (&failure.text, strategy.as_str());
-                failure.text = format!("{text}; nothing else was tried (--transport {tried})");
+            if let Outcome::Fail(failure) = &mut outcome {
+                if strategy.second().is_none() {
+                    let (text, tried) = (&failure.text, strategy.as_str());
+                    failure.text = format!("{text}; nothing else was tried (--transport {tried})");
+                }
+                failure.text.push_str(untried(protocol));
             }
             self.conclude(outcome);
             return;
@@ -191,17 +192,24 @@ impl Bridge {
         self.drop_sse();
         self.own
             .retain(|_, own| !matches!(own, Own::Initialize | Own::Discover));
+        let asked = match handshake.tried.first() {
+            Some(Probe::Discover) => "server/discover",
+            _ => "initialize",
+        };
         let failure = match &outcome {
             Outcome::Fail(failure) => failure.clone(),
             Outcome::Refused(message) => {
                 let reason = message.error_text();
-                let text = format!("the server refused \"initialize\": {reason}");
+                let untried = untried(self.settings.protocol);
+                let text = format!("the server refused \"{asked}\": {reason}{untried}");
                 Failure::new(Kind::Connect, Executed::No, text)
             }
         };
         match handshake.why {
             Why::Client(id) => {
                 match outcome {
+                    // What the server said about another request would mislead the client.
+                    Outcome::Refused(_) if asked != "initialize" => self.fail(&id, &failure),
                     Outcome::Fail(failure) => self.fail(&id, &failure),
                     Outcome::Refused(message) => {
                         self.say(Level::Error, failure.text.clone());
@@ -291,4 +299,13 @@ pub(super) fn failure_of(trouble: &Trouble) -> Failure {
         Executed::No
     };
     Failure::new(kind, executed, trouble.text.clone())
+}
+
+/// What is left out because the user settled which revisions are spoken.
+fn untried(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Auto => "",
+        Protocol::Legacy => "; 2026-07-28 was not tried (--protocol legacy)",
+        Protocol::Modern => "; older revisions were not tried (--protocol modern)",
+    }
 }

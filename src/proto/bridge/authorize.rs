@@ -76,6 +76,15 @@ impl Authorizing {
         self.waiting.retain(|(waiting, _)| waiting != id);
     }
 
+    /// A request has another id now.
+    pub(super) fn rename(&mut self, id: &Id, new: &Id) {
+        for (waiting, _) in &mut self.waiting {
+            if waiting == id {
+                *waiting = new.clone();
+            }
+        }
+    }
+
     /// Everything that waits.
     pub(super) fn take_waiting(&mut self) -> Vec<Id> {
         std::mem::take(&mut self.waiting)
@@ -225,6 +234,7 @@ impl Bridge {
             Ok(()) => {
                 self.debug(|| "there are other credentials".into());
                 self.park_first(waiting);
+                self.look_authorized();
                 self.initialized_authorized();
                 self.handshake_authorized();
                 self.listen_authorized();

@@ -13,7 +13,7 @@ use crate::proto::classify::{self, Content};
 use crate::proto::era::Era;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::ledger::Place;
-use crate::proto::message::Id;
+use crate::proto::message::{Id, Message};
 use crate::proto::retry;
 use crate::proto::transport::Transport;
 use crate::proto::{
@@ -128,7 +128,7 @@ impl Bridge {
         }
         match classify::content(&body.bytes) {
             Content::Rpc(messages) => {
-                if modern && self.modern_refusal(id, head, &messages) {
+                if self.modern_refusal(id, head, &messages) {
                     return;
                 }
                 self.exchanges.insert(ticket, exchange);
@@ -142,9 +142,7 @@ impl Bridge {
                     self.fail(id, &failure.with_status(head.status));
                 }
             }
-            Content::BareError(error) => {
-                self.respond_with(id, "error", &String::from_utf8_lossy(&error));
-            }
+            Content::BareError(error) => self.answer_bare(id, &String::from_utf8_lossy(&error)),
             Content::Empty if head.is_success() && !modern => self.call_accepted(id),
             // HTTP+SSE servers put a word like "Accepted" into the body.
             _ if head.is_success()
@@ -164,6 +162,16 @@ impl Bridge {
                 }
                 self.fail(id, &unusable(head, body));
             }
+        }
+    }
+
+    /// The answer is an error without its envelope.
+    fn answer_bare(&mut self, id: &Id, error: &str) {
+        let token = id.token();
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
+        match Message::parse(answer.into()) {
+            Ok(answer) => self.answer_open(id, answer),
+            Err(_) => self.respond_with(id, "error", error),
         }
     }
 

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use super::close::Closing;
 use super::{Bridge, Purpose, Timer};
-use crate::proto::era::capabilities::Answerable;
+use crate::proto::era::capabilities::{self, Answerable};
 use crate::proto::era::{errors, meta};
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
-use crate::proto::object::Object;
+use crate::proto::object::{self, Object};
 use crate::proto::{Level, Ticket, limits, text};
 
 /// The requests that a modern client can be asked with (MCP 2026-07-28, Multi Round-Trip Requests,
@@ -62,11 +62,18 @@ impl Asked {
         self.until
     }
 
+    /// Whether it was asked elsewhere than in the exchange of its request.
+    pub(super) fn is_carried(&self) -> bool {
+        self.carried
+    }
+
+    /// The capability without which a client cannot be asked this, if that is not there.
+    fn lacks(&self, capabilities: &str) -> Option<String> {
+        Answerable::read(capabilities).lacks(&self.method, self.params.as_deref())
+    }
+
     fn is_allowed(&self, capabilities: &str) -> bool {
-        let answerable = Answerable::read(capabilities);
-        answerable
-            .lacks(&self.method, self.params.as_deref())
-            .is_none()
+        self.lacks(capabilities).is_none()
     }
 }
 
@@ -98,6 +105,10 @@ impl Bridge {
         let owner = of_task.or_else(|| self.upward_in(ticket));
         if owner.is_none() && self.is_told() {
             return false;
+        }
+        let call = owner.as_ref().filter(|_| question.method() != "ping");
+        if let Some(call) = call.and_then(|id| self.suspended.calls.get_mut(id)) {
+            call.begun = true;
         }
         let asked = Asked {
             id: id.clone(),
@@ -149,6 +160,7 @@ impl Bridge {
             return if self.may_ask(&id, &asked) {
                 self.ask_with(&id, asked);
             } else {
+                self.note_lacking(&id, &asked);
                 self.refuse_question(&asked, Refusal::Undeclared);
             };
         }
@@ -183,9 +195,54 @@ impl Bridge {
 
     /// Whether this request says that the client can be asked that.
     fn may_ask(&self, id: &Id, asked: &Asked) -> bool {
-        let stated = self.ledger.get(id).and_then(|entry| entry.stated.as_ref());
-        let declared = stated.and_then(|stated| stated.capabilities.as_deref());
+        let declared = self.declared_with(id);
         declared.is_some_and(|declared| asked.is_allowed(declared))
+    }
+
+    /// The capabilities that this request declares, raw JSON.
+    fn declared_with(&self, id: &Id) -> Option<&str> {
+        let stated = self.ledger.get(id)?.stated.as_ref()?;
+        stated.capabilities.as_deref()
+    }
+
+    /// Notes what this request would have to declare to be asked that.
+    fn note_lacking(&mut self, id: &Id, asked: &Asked) {
+        let lacks = asked.lacks(self.declared_with(id).unwrap_or("{}"));
+        let required = match lacks.as_deref() {
+            Some("roots") => r#"{"roots":{}}"#,
+            Some("sampling") => r#"{"sampling":{}}"#,
+            Some("sampling.tools") => r#"{"sampling":{"tools":{}}}"#,
+            Some("elicitation") => r#"{"elicitation":{"form":{}}}"#,
+            Some("elicitation.url") => r#"{"elicitation":{"url":{}}}"#,
+            // No client could declare it.
+            _ => return,
+        };
+        if let Some(call) = self.suspended.calls.get_mut(id) {
+            let known = call.lacking.as_deref().unwrap_or("{}");
+            call.lacking = Some(capabilities::union(known, required));
+        }
+    }
+
+    /// The error of a request that failed after the server had asked what the request does not
+    /// declare: a modern server refuses such a request with it (MCP 2026-07-28, Base Protocol,
+    /// `_meta`). `None` for other requests, and for one that did without.
+    pub(super) fn lacked(&self, id: &Id, answer: &Message) -> Option<String> {
+        let required = self.suspended.calls.get(id)?.lacking.as_deref()?;
+        if let Some(error) = answer.error() {
+            let said = answer.error_text();
+            return Some(errors::failed_for_capability(required, &said, error));
+        }
+        let result = answer.result()?;
+        if member(result, "isError") != Some("true") {
+            return None;
+        }
+        let content = member(result, "content").and_then(object::items);
+        let mut texts = content.iter().flatten().filter_map(|item| {
+            let text = member(item, "text")?;
+            serde_json::from_str::<String>(text).ok()
+        });
+        let said = text::sanitize(&texts.next().unwrap_or_default(), limits::QUOTED_CHARS);
+        Some(errors::failed_for_capability(required, &said, result))
     }
 
     /// The request sent last that a question from elsewhere can go with.
@@ -260,7 +317,7 @@ impl Bridge {
     /// Questions that nothing came for in time.
     pub(super) fn refuse_held(&mut self, until: Instant) {
         for asked in std::mem::take(&mut self.suspended.held) {
-            if asked.generation != self.link.generation {
+            if self.is_gone(asked.generation) {
                 continue;
             }
             if asked.until > until {
@@ -287,13 +344,17 @@ impl Bridge {
         };
         let generation = exchange.generation;
         let owner = self.upward_in(ticket);
+        let is_it = |asked: &Asked| asked.is(&id, generation);
+        let has_owner = owner.is_some();
         let own = owner.and_then(|owner| self.suspended.calls.get_mut(&owner));
-        if own.is_some_and(|call| withdraw(&mut call.asked, &id, generation)) {
+        if own.is_some_and(|call| withdraw(&mut call.asked, is_it)) {
             return true;
         }
+        // In the exchange of one request it is not about what another was asked itself.
+        let is_it = |asked: &Asked| asked.is(&id, generation) && (asked.carried || !has_owner);
         let mut calls = self.suspended.calls.values_mut();
-        calls.any(|call| withdraw(&mut call.asked, &id, generation))
-            || withdraw(&mut self.suspended.held, &id, generation)
+        calls.any(|call| withdraw(&mut call.asked, is_it))
+            || withdraw(&mut self.suspended.held, is_it)
     }
 
     fn too_many(&mut self, asked: &Asked) {
@@ -343,12 +404,9 @@ impl Asked {
     }
 }
 
-fn withdraw(questions: &mut Vec<Asked>, id: &Id, generation: u32) -> bool {
-    let before = questions.len();
-    if let Some(at) = questions.iter().position(|asked| asked.is(id, generation)) {
-        questions.remove(at);
-    }
-    questions.len() != before
+fn withdraw(questions: &mut Vec<Asked>, is_it: impl Fn(&Asked) -> bool) -> bool {
+    let at = questions.iter().position(is_it);
+    at.map(|at| questions.remove(at)).is_some()
 }
 
 /// The parameters of a question as a modern client knows them, raw JSON: without what ties a

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::contact::Why;
 use super::tools::Verdict;
 use super::{Bridge, Own, Parked, Phase, Purpose};
 use crate::proto::era::meta::{self, Stated};
@@ -235,24 +234,15 @@ impl Bridge {
         }
         self.client.initialize = Some(message.clone());
         self.client.initialized = false;
+        self.forget_initialized();
         self.ledger.enter(message, None, batch);
-        if matches!(&self.link.phase, Phase::Handshaking(handshake) if matches!(handshake.why, Why::Modern))
-        {
-            // What the server speaks is being found out; that serves this one too.
-            return self.park_request(id);
-        }
-        self.answer_initialize_from_server(id);
-    }
-
-    /// A client's `initialize`, answered from what is known of the server or by the server itself.
-    pub(super) fn answer_initialize_from_server(&mut self, id: &Id) {
         if matches!(self.link.phase, Phase::Idle) && self.link.modern.is_none() {
             self.recall_modern();
         }
         if matches!(self.link.phase, Phase::Open) && self.link.modern.is_some() {
             return self.initialize_from_discovered(id);
         }
-        if self.joins_session(id) {
+        if self.joins_contact(id) || self.joins_session(id) {
             return;
         }
         self.first_handshake(id);
@@ -418,10 +408,27 @@ impl Bridge {
         self.respond(id, answer);
     }
 
+    /// What ended the client's handshake before this one is not sent any more.
+    fn forget_initialized(&mut self) {
+        for parked in std::mem::take(&mut self.parked) {
+            match parked {
+                Parked::Note(note) if note.method() == "notifications/initialized" => {
+                    self.parked_bytes -= note.text().len() + limits::PARKED_EACH;
+                }
+                parked => self.parked.push_back(parked),
+            }
+        }
+    }
+
     /// Answers everything that waits for the link with the same error; notifications are dropped.
     pub(super) fn fail_parked(&mut self, failure: &Failure) {
         self.parked_bytes = 0;
         for parked in std::mem::take(&mut self.parked) {
+            if matches!(&parked, Parked::Note(note) if note.method() == "notifications/initialized")
+            {
+                // Reopening the session sends it.
+                self.client.initialized = true;
+            }
             if let Parked::Request(id, _) = parked
                 && let Some(entry) = self.ledger.get(&id)
                 && entry.place == Place::Parked

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use super::contact::{Outcome, Step, Why};
 use super::{Bridge, Exchange, Own, Phase, Protocol, Purpose, Timer};
 use crate::proto::classify::{self, Content};
@@ -46,8 +48,18 @@ pub(super) struct Detection {
     pub(super) recalled: bool,
     /// A look beside the traffic was taken since the last connection.
     pub(super) looked: bool,
-    /// What is remembered is being confirmed.
-    pub(super) verifying: bool,
+    doubt: Doubt,
+}
+
+/// Whether what is taken for true of the server's era is to be confirmed first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Doubt {
+    #[default]
+    None,
+    /// The server is being asked; requests wait.
+    Asking,
+    /// It wanted credentials first.
+    Refused,
 }
 
 impl Bridge {
@@ -70,9 +82,7 @@ impl Bridge {
             limits::PROBE_AWAITED
         };
         let ticket = self.start(Purpose::Discover, request);
-        if let Some(handshake) = self.handshake() {
-            handshake.ticket = Some(ticket);
-        }
+        self.handshake_awaits(ticket);
         self.time_exchange(ticket, limit, Timer::Probe(ticket));
     }
 
@@ -131,7 +141,7 @@ impl Bridge {
             return self.initialize_unauthorized(exchange.authorizations, head, body);
         }
         let content = classify::content(&body.bytes);
-        if classify::is_transient(head.status) && !matches!(content, Content::Rpc(_)) {
+        if classify::is_transient(head.status) {
             return self.initialize_busy(head, body);
         }
         if let Some(handshake) = self.handshake()
@@ -141,7 +151,7 @@ impl Bridge {
         }
         let asked = self.handshake().map(|handshake| handshake.asked.clone());
         let verdict = evidence::of_discover(head.status, &content, &asked.unwrap_or_default());
-        self.leave_stray_session(exchange, &verdict);
+        self.leave_stray_session(exchange.session.clone(), &verdict);
         let outcome = match content {
             Content::Rpc(messages) => messages
                 .into_iter()
@@ -159,6 +169,11 @@ impl Bridge {
             return;
         };
         let verdict = evidence::of_response(message, &handshake.asked);
+        let exchange = handshake
+            .ticket
+            .and_then(|ticket| self.exchanges.get(&ticket));
+        let session = exchange.and_then(|exchange| exchange.session.clone());
+        self.leave_stray_session(session, &verdict);
         let outcome = if message.error().is_some() {
             Outcome::Refused(message.clone())
         } else {
@@ -242,15 +257,14 @@ impl Bridge {
     }
 
     /// A refusal that came with a session: nobody will use that, so it is left.
-    fn leave_stray_session(&mut self, exchange: &Exchange, verdict: &Verdict) {
-        let Some(session) = &exchange.session else {
-            return;
-        };
-        if !matches!(verdict, Verdict::Modern(_)) {
+    fn leave_stray_session(&mut self, session: Option<HeaderValue>, verdict: &Verdict) {
+        if let Some(session) = session
+            && !matches!(verdict, Verdict::Modern(_))
+        {
             let request = Request {
                 verb: Verb::Delete,
                 url: Arc::clone(&self.link.endpoint),
-                headers: vec![(headers::SESSION_ID, session.clone())],
+                headers: vec![(headers::SESSION_ID, session)],
                 body: bytes::Bytes::new(),
                 after: None,
             };
@@ -281,7 +295,12 @@ impl Bridge {
         let level = self.announce_connected(Transport::StreamableHttp, first_time, to_client);
         self.turn_modern(discovered, version);
         match handshake.why {
-            Why::Client(id) => self.initialize_from_discovered(&id),
+            Why::Client(id) => {
+                // A client that has given up on its `server/discover` gets this answered first:
+                // some take a late answer to the one for a wrong answer to the other.
+                self.stand_in.is_over();
+                self.initialize_from_discovered(&id);
+            }
             Why::Answered | Why::Reopen if self.stand_in.is_first_contact() => {
                 self.say(level, "the server is ready now");
                 let result = self.discovered_for_client();
@@ -295,23 +314,13 @@ impl Bridge {
                 self.ready_for_client();
                 self.tell_of_changes();
             }
-            Why::Modern => {
-                self.stand_in.is_over();
-                self.answer_discovery();
-            }
+            Why::Modern => self.stand_in.is_over(),
         }
+        self.answer_discovery();
     }
 
-    /// The client's own `server/discover` has waited for the very answer that came. A client that has
-    /// given up on it and sent `initialize` gets that answered first: some take a late answer to the
-    /// one for a wrong answer to the other.
+    /// The client's own `server/discover` has waited for the very answer that came.
     fn answer_discovery(&mut self) {
-        let waiting = self
-            .ledger
-            .select(|entry| entry.place == Place::Parked && entry.message.method() == "initialize");
-        for id in waiting {
-            self.initialize_from_discovered(&id);
-        }
         let Some(modern) = &self.link.modern else {
             return;
         };
@@ -327,6 +336,9 @@ impl Bridge {
     /// From now on the server is spoken to as a modern one.
     fn turn_modern(&mut self, discovered: Discovered, version: &str) {
         self.drop_listen();
+        if let Some(request) = self.delete_request() {
+            self.start(Purpose::Abandoned, request);
+        }
         let link = &mut self.link;
         link.endpoint = Arc::clone(&link.base);
         link.transport = Some(Transport::StreamableHttp);
@@ -347,7 +359,8 @@ impl Bridge {
     // A look beside the traffic.
 
     /// A legacy server without a session cannot ask the client anything or tell it of changes. Many
-    /// of them are modern as well, and can do both there: worth one request, beside the traffic.
+    /// of them are modern as well, and can do both there: worth one request, beside the traffic. Not
+    /// where the client was promised tasks, which would end.
     pub(super) fn look_for_more(&mut self) {
         let offered = self.upward.offered;
         let offers_changes = offered.tools_changed
@@ -369,6 +382,7 @@ impl Bridge {
             && self.settings.upgrade
             && sessionless
             && (asks || offers_changes)
+            && !offered.task_calls
             && !self.was_legacy()
             && !self.detection.looked
         {
@@ -387,16 +401,24 @@ impl Bridge {
         let (id, request) = self.discover_request(era::SPOKEN[0]);
         self.own.insert(id.clone(), Own::Look);
         let ticket = self.start(Purpose::Own(id), request);
+        if let Some(exchange) = self.exchanges.get_mut(&ticket) {
+            exchange.in_session = false;
+        }
         self.time_exchange(ticket, limits::PROBE, Timer::Probe(ticket));
     }
 
     /// The answer to a look, as HTTP has it.
     pub(super) fn on_look_answer(&mut self, head: &Head, body: &Body) {
-        let refused = matches!(head.status, 401 | 403) || classify::is_transient(head.status);
-        let content = classify::content(&body.bytes);
-        if refused && !matches!(content, Content::Rpc(_)) {
-            return self.on_look_lost();
+        let refused = matches!(head.status, 401 | 403);
+        if refused || classify::is_transient(head.status) {
+            let unconfirmed = refused && self.is_verifying();
+            self.on_look_lost();
+            if unconfirmed {
+                self.detection.doubt = Doubt::Refused;
+            }
+            return;
         }
+        let content = classify::content(&body.bytes);
         let verdict = evidence::of_discover(head.status, &content, era::SPOKEN[0]);
         self.on_look(verdict);
     }
@@ -406,13 +428,24 @@ impl Bridge {
         self.on_look(evidence::of_response(message, era::SPOKEN[0]));
     }
 
+    /// There are other credentials: what is remembered can be confirmed with them, before anything
+    /// that waited for them is sent.
+    pub(super) fn look_authorized(&mut self) {
+        if self.detection.doubt == Doubt::Refused
+            && self.link.modern.is_some()
+            && matches!(self.link.phase, Phase::Open)
+        {
+            self.verify();
+        }
+    }
+
     /// No answer came: what is known stays.
     pub(super) fn on_look_lost(&mut self) {
-        self.detection.verifying = false;
+        self.detection.doubt = Doubt::None;
     }
 
     fn on_look(&mut self, verdict: Verdict) {
-        self.detection.verifying = false;
+        self.detection.doubt = Doubt::None;
         if !matches!(self.link.phase, Phase::Open | Phase::Barrier(_)) {
             return;
         }
@@ -439,7 +472,15 @@ impl Bridge {
     /// Whether requests wait until what is remembered of the server was confirmed: a legacy server
     /// might run what was meant for a modern one.
     pub(super) fn is_verifying(&self) -> bool {
-        self.detection.verifying
+        self.detection.doubt == Doubt::Asking
+    }
+
+    /// Lets requests wait until the server has said what it speaks.
+    pub(super) fn verify(&mut self) {
+        if !self.is_verifying() {
+            self.detection.doubt = Doubt::Asking;
+            self.look();
+        }
     }
 
     /// What was remembered of the server is brought up to date.
@@ -458,6 +499,26 @@ impl Bridge {
     }
 
     // Contradictions.
+
+    /// A server that was taken for a legacy one refuses a request in words of the modern era, though
+    /// it has answered `initialize`: it is asked, once for each request. Whether the request waits
+    /// for that.
+    pub(super) fn look_for(&mut self, id: &Id, error: &Message) -> bool {
+        let may_ask = self.settings.protocol == Protocol::Auto
+            && self.link.modern.is_none()
+            && self.link.transport == Some(Transport::StreamableHttp)
+            && matches!(self.link.phase, Phase::Open)
+            && evidence::is_modern_error(error);
+        let Some(entry) = self.ledger.get_mut(id).filter(|_| may_ask) else {
+            return false;
+        };
+        if std::mem::replace(&mut entry.detected_again, true) {
+            return false;
+        }
+        self.park_request(id);
+        self.verify();
+        true
+    }
 
     /// The server does not act as its era does: it is asked anew, once for each request. Whether
     /// the request waits for that.

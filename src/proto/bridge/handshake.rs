@@ -13,7 +13,6 @@ use crate::proto::classify::{self, Content};
 use crate::proto::era::evidence::{self, Probe};
 use crate::proto::era::{Era, SPOKEN, capabilities, discover};
 use crate::proto::failure::{Executed, Failure, Kind};
-use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::retry;
 use crate::proto::transport::Transport;
@@ -26,6 +25,11 @@ impl Bridge {
             return;
         };
         match &self.link.phase {
+            Phase::Open | Phase::Barrier(_) if self.serves_modern_requests() => {
+                self.cancel_questions(|_| true);
+                self.retire_session();
+                self.forget_tools();
+            }
             Phase::Open | Phase::Barrier(_) => self.drop_session(),
             Phase::Handshaking(reopening) => {
                 let ticket = reopening.ticket;
@@ -33,6 +37,7 @@ impl Bridge {
                 if let Some(ticket) = ticket {
                     self.cancel_exchange(ticket);
                 }
+                self.drop_sse();
             }
             Phase::Idle | Phase::Lost { .. } => {}
         }
@@ -47,6 +52,10 @@ impl Bridge {
         } else {
             Step::Discover
         };
+        self.contact_for_modern(first);
+    }
+
+    fn contact_for_modern(&mut self, first: Step) {
         let step = self.first_step(first);
         if let Some(initialize) = self.opener() {
             self.begin(Why::Modern, initialize, step);
@@ -55,17 +64,25 @@ impl Bridge {
 
     /// Gets a new session, the way the last one was opened.
     pub(super) fn reopen(&mut self) {
+        if self.has_only_modern_requests() {
+            return self.first_contact_for_modern();
+        }
         self.reopen_from(Step::Initialize);
     }
 
     pub(super) fn reopen_from(&mut self, step: Step) {
-        if self.link.opened_with.is_none() && self.client.initialize.is_none() {
-            return self.first_contact_for_modern();
+        if self.has_only_modern_requests() {
+            return self.contact_for_modern(step);
         }
         if let Some(initialize) = self.opener() {
             let step = self.first_step(step);
             self.begin(Why::Reopen, initialize, step);
         }
+    }
+
+    /// Whether nobody has made a handshake so far.
+    fn has_only_modern_requests(&self) -> bool {
+        self.link.opened_with.is_none() && self.client.initialize.is_none()
     }
 
     fn first_step(&self, wanted: Step) -> Step {
@@ -163,8 +180,13 @@ impl Bridge {
 
     pub(super) fn announce(&mut self, strategy: &str) {
         let url = text::public_url(&self.link.base);
+        let first_time = self.link.transport.is_none();
         let level = match &self.link.phase {
-            Phase::Handshaking(handshake) if !handshake.is_for_client() => Level::Debug,
+            Phase::Handshaking(handshake) => match handshake.why {
+                Why::Client(_) => Level::Info,
+                Why::Modern if first_time => Level::Info,
+                Why::Modern | Why::Answered | Why::Reopen => Level::Debug,
+            },
             _ => Level::Info,
         };
         self.say(level, format!("Connecting to remote server: {url}"));
@@ -186,7 +208,6 @@ impl Bridge {
 
     /// Sends the first request of what is being tried.
     pub(super) fn contact(&mut self) {
-        self.open_for_waiting_client();
         let Some(handshake) = self.handshake() else {
             return;
         };
@@ -219,23 +240,29 @@ impl Bridge {
         }
     }
 
-    /// A session that is about to be opened for a modern client is opened in the words of its own
-    /// `initialize`, if it has sent one meanwhile.
-    fn open_for_waiting_client(&mut self) {
-        let waiting = self
-            .ledger
-            .select(|entry| entry.place == Place::Parked && entry.message.method() == "initialize");
-        let (Some(id), Some(initialize)) = (waiting.first(), self.client.initialize.clone()) else {
-            return;
+    /// The client sends `initialize` while it is found out for its modern requests what the server
+    /// speaks: that serves this one too. Whether it does; a session that is being opened in other
+    /// words is not for it.
+    pub(super) fn joins_contact(&mut self, id: &Id) -> bool {
+        let Some(initialize) = self.client.initialize.clone() else {
+            return false;
         };
-        let Some(handshake) = self.handshake() else {
-            return;
+        let serial = match self.handshake() {
+            Some(handshake) if matches!(handshake.why, Why::Modern) => {
+                let sent = handshake.step == Step::Initialize || handshake.accepted.is_some();
+                if !sent {
+                    handshake.initialize = initialize;
+                } else if !has_same_words(&handshake.initialize, &initialize) {
+                    return false;
+                }
+                handshake.why = Why::Client(id.clone());
+                handshake.serial
+            }
+            _ => return false,
         };
-        if matches!(handshake.why, Why::Modern) && handshake.step == Step::Initialize {
-            handshake.why = Why::Client(id.clone());
-            handshake.initialize = initialize;
-            self.own.retain(|_, own| *own != Own::Initialize);
-        }
+        self.after(self.settings.initialize_wait, Timer::StandIn(serial));
+        self.initialize_joined();
+        true
     }
 
     pub(super) fn post_initialize(&mut self) {
@@ -243,10 +270,23 @@ impl Bridge {
             return;
         };
         let initialize = handshake.initialize.clone();
+        if let Some(id) = initialize.id().filter(|id| self.ledger.get(id).is_none()) {
+            // It may have been answered before: with another revision, or on another transport.
+            self.own.insert(id.clone(), Own::Initialize);
+        }
         let request = self.post(&initialize, initialize.text().clone());
         let ticket = self.start(Purpose::Initialize, request);
-        if let Some(handshake) = self.handshake() {
-            handshake.ticket = Some(ticket);
+        self.handshake_awaits(ticket);
+    }
+
+    /// The handshake waits for this exchange. The stream that an earlier answer came on may still be
+    /// open; nothing follows from it any more.
+    pub(super) fn handshake_awaits(&mut self, ticket: Ticket) {
+        let earlier = self
+            .handshake()
+            .and_then(|handshake| handshake.ticket.replace(ticket));
+        if let Some(earlier) = earlier.filter(|earlier| self.exchanges.contains_key(earlier)) {
+            self.drain(earlier);
         }
     }
 
@@ -302,12 +342,13 @@ impl Bridge {
     /// `initialize` over Streamable HTTP got no result: what its answer leaves to be tried.
     fn go_on_after(&mut self, status: u16, content: &Content, outcome: Outcome) {
         let plan = evidence::after_initialize(status, content);
+        let was_legacy = self.link.opened_with.is_some();
         let Some(handshake) = self.handshake() else {
             return;
         };
         let mut plan: VecDeque<Probe> = plan.iter().copied().collect();
-        if matches!(handshake.why, Why::Reopen) {
-            // A server that was spoken to before has to say that it is another now.
+        if was_legacy && matches!(handshake.why, Why::Reopen) {
+            // A server that has opened a session before has to say that it is another now.
             let modern = matches!(content, Content::Rpc(messages) if messages.iter().any(evidence::is_modern_error));
             plan.retain(|probe| modern || *probe != Probe::Discover);
         }
@@ -324,7 +365,11 @@ impl Bridge {
                 self.exchanges.insert(ticket, exchange);
                 return;
             }
-            self.note_initialize_head(&exchange, head);
+            if exchange.purpose == Purpose::Initialize {
+                self.note_initialize_head(&exchange, head);
+            } else if let Some(handshake) = self.handshake() {
+                handshake.moved_to.clone_from(&exchange.moved_to);
+            }
             self.exchanges.insert(ticket, exchange);
         }
     }
@@ -492,6 +537,16 @@ impl Bridge {
             self.conclude(Outcome::Fail(failure.clone()));
         }
     }
+}
+
+/// Whether two requests `initialize` say the same of the client.
+pub(super) fn has_same_words(one: &Message, other: &Message) -> bool {
+    let value = |message: &Message, name: &str| -> Option<serde_json::Value> {
+        serde_json::from_str(member(message.params()?, name)?).ok()
+    };
+    ["protocolVersion", "capabilities", "clientInfo"]
+        .iter()
+        .all(|name| value(one, name) == value(other, name))
 }
 
 /// The newest revision that an error offers in `data.supported` (MCP 2025-11-25, Lifecycle, Error

@@ -71,10 +71,16 @@ impl Bridge {
         true
     }
 
+    /// A request goes its way, whether or not the session has the level that it gives.
+    pub(super) fn waits_for_no_level(&mut self, id: &Id) {
+        self.upward.levels.waiting.retain(|waiting| waiting != id);
+    }
+
     fn ask_for_level(&mut self, level: usize) {
         let Some(name) = LEVELS.get(level) else {
             return;
         };
+        self.forget_asked_level();
         let params = format!(r#"{{"level":"{name}"}}"#);
         let own = self.send_own("logging/setLevel", Some(&params), Own::Upward);
         self.upward.asks.insert(own, Ask::Level);
@@ -82,6 +88,18 @@ impl Bridge {
             level,
             generation: self.link.generation,
             since: self.now,
+        });
+    }
+
+    /// One that the server took and never answered.
+    fn forget_asked_level(&mut self) {
+        let own = &mut self.own;
+        self.upward.asks.retain(|id, ask| {
+            let level = matches!(ask, Ask::Level);
+            if level {
+                own.remove(id);
+            }
+            !level
         });
     }
 

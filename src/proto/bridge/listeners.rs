@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use super::gaps::Gaps;
 use super::subscription::is_part_of;
-use super::{Bridge, Own, Phase, Timer, TimerKey};
+use super::{Bridge, Exchange, Own, Phase, Timer, TimerKey};
 use crate::proto::era::errors;
 use crate::proto::era::notices::{self, Change, Wanted};
 use crate::proto::failure::{Executed, Failure, INVALID_REQUEST, Kind};
 use crate::proto::json::quote;
 use crate::proto::ledger::Place;
-use crate::proto::limits;
 use crate::proto::message::{Id, Message};
+use crate::proto::{Head, limits};
 
 /// Open `subscriptions/listen` requests of the client.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(super) struct Listeners {
     /// What is to be asked of the server for that.
     queue: VecDeque<(Step, String)>,
     sent: HashMap<Id, Sent>,
+    /// Resources that were asked about again after the credentials for that were refused.
+    renewed: BTreeSet<String>,
     /// The session that knows of it.
     generation: u32,
 }
@@ -83,6 +85,16 @@ impl Listener {
         };
         let whole = granted.uris.iter().find(|whole| is_part_of(uri, whole))?;
         self.hears(&Change::Updated(whole.clone()))
+    }
+
+    /// Whether this change, or the change of a part of a resource, lies within what it was told
+    /// that it hears of.
+    pub(super) fn may_see(&self, change: &Change) -> bool {
+        let granted = self.granted.as_ref().filter(|_| self.acknowledged);
+        granted.is_some_and(|granted| {
+            let of_part = |uri: &String| granted.uris.iter().any(|whole| is_part_of(uri, whole));
+            granted.covers(change) || matches!(change, Change::Updated(uri) if of_part(uri))
+        })
     }
 
     /// A notification of this change in its own name.
@@ -334,6 +346,7 @@ impl Bridge {
             return;
         };
         self.timers.remove(&timer);
+        self.listeners.renewed.remove(&uri);
         if step == Step::Unsubscribe {
             return;
         }
@@ -364,6 +377,29 @@ impl Bridge {
         }
     }
 
+    /// Credentials were refused for such a request. Whether it is sent again with others, which is
+    /// done once.
+    pub(super) fn watch_refused(&mut self, id: &Id, exchange: &Exchange, head: &Head) -> bool {
+        let refused = self.refusal(head);
+        let listeners = &mut self.listeners;
+        if refused.is_none()
+            || !self.settings.credentials.may_be_renewed(0)
+            || !listeners
+                .sent
+                .get(id)
+                .is_some_and(|sent| listeners.renewed.insert(sent.uri.clone()))
+        {
+            return false;
+        }
+        self.own.remove(id);
+        if let Some(Sent { step, uri, timer }) = listeners.sent.remove(id) {
+            self.timers.remove(&timer);
+            listeners.queue.push_front((step, uri));
+        }
+        self.authorize(exchange.authorizations, refused, "resources/subscribe");
+        true
+    }
+
     /// The legacy client on the same pipe has unsubscribed: who listens still wants to hear of it.
     pub(super) fn watch_on(&mut self, uri: &str) {
         if self.listeners.watched.contains_key(uri) {
@@ -392,6 +428,7 @@ impl Bridge {
     }
 
     fn forget_sent(&mut self) {
+        self.listeners.renewed.clear();
         for (id, sent) in std::mem::take(&mut self.listeners.sent) {
             self.own.remove(&id);
             self.timers.remove(&sent.timer);

@@ -441,6 +441,7 @@ impl Bridge {
 
     /// Sends what waits, as far as the link allows.
     fn pump(&mut self) {
+        self.reopen_for_parked();
         while matches!(self.link.phase, Phase::Open | Phase::Idle)
             && !self.authorizing.holds_traffic()
             && !self.is_verifying()

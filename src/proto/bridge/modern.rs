@@ -15,7 +15,7 @@ use crate::proto::era::schemas::Wrapped;
 use crate::proto::era::{self, Era, errors};
 use crate::proto::ledger::{Entry, Place, Via};
 use crate::proto::message::{Id, Message, member};
-use crate::proto::{Body, Head, Level, Ticket, text};
+use crate::proto::{Body, Head, Level, Ticket, limits, text};
 
 /// Results in a row without `resultType` before the server is asked again what it speaks.
 const UNTYPED: u32 = 3;
@@ -27,6 +27,8 @@ pub(super) struct Catalog {
     pub(super) headers: ParamHeaders,
     /// Lists that are still fresh.
     pub(super) cache: ListCache,
+    /// What was sent up to here may show the tools as they were before they changed.
+    pub(super) changed: Option<Ticket>,
     /// Tools whose results are wrapped for legacy clients.
     pub(super) wrapped: Wrapped,
     /// Requests that were sent again after a refusal, once each.
@@ -42,9 +44,10 @@ impl Catalog {
         self.progress.remove(id);
     }
 
-    /// The server's tools may have changed.
-    pub(super) fn forget_lists(&mut self) {
+    /// The server's tools may have changed; `now` is behind every request sent so far.
+    pub(super) fn forget_lists(&mut self, now: Ticket) {
         self.cache.forget();
+        self.changed = Some(now);
     }
 }
 
@@ -71,9 +74,14 @@ impl Bridge {
 
     /// A refusal that more can be done about than to pass it on. Whether it was done.
     pub(super) fn modern_refusal(&mut self, id: &Id, head: &Head, messages: &[Message]) -> bool {
-        let Some(error) = messages.iter().find(|message| message.error().is_some()) else {
+        // An error beside another message need not be about this request, which may have run.
+        let [error] = messages else { return false };
+        if error.error().is_none() {
             return false;
-        };
+        }
+        if !self.is_with_modern(id) {
+            return head.status == 400 && self.look_for(id, error);
+        }
         match error.error_code() {
             Some(errors::HEADER_MISMATCH) => self.mend_headers(id),
             Some(errors::MISSING_CAPABILITY) => self.declare_tasks(id, error),
@@ -97,7 +105,7 @@ impl Bridge {
         };
         entry.place = Place::Parked;
         if entry.message.method() == "tools/call" {
-            self.catalog.forget_lists();
+            self.catalog.forget_lists(Ticket(self.serial));
             self.await_tool_list(id);
         } else {
             self.park_request(id);
@@ -148,11 +156,16 @@ impl Bridge {
             return message;
         };
         let learned = self.catalog.headers.learn(page);
-        for (name, reason) in learned.left_out {
+        let untold = learned.left_out.len().saturating_sub(limits::LEFT_OUT);
+        for (name, reason) in learned.left_out.into_iter().take(limits::LEFT_OUT) {
             self.say(
                 Level::Warn,
                 format!("tool \"{name}\" is left out: its x-mcp-header is invalid: {reason}"),
             );
+        }
+        if untold > 0 {
+            let text = format!("{untold} more tools of this list are left out for such reasons");
+            self.say(Level::Warn, text);
         }
         learned
             .result

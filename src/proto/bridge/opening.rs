@@ -69,6 +69,7 @@ impl Bridge {
         let level = self.announce_connected(handshake.transport, first_time, to_client);
         match handshake.why {
             Why::Client(id) => {
+                self.stand_in.is_over();
                 self.client.list_changed = capabilities.list_changed();
                 self.client.log_level = None;
                 self.client.subscriptions.clear();

@@ -82,8 +82,7 @@ impl Bridge {
         self.debug(|| format!("the server spoke {version} when it was last met"));
         self.announce_connected(Transport::StreamableHttp, true, true);
         if remembered.fresh.is_zero() {
-            self.detection.verifying = true;
-            self.look();
+            self.verify();
         }
         true
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Barrier, Bridge, Exchange, Own, Phase, Purpose, Timer};
+use super::{Barrier, Bridge, Exchange, Own, Parked, Phase, Purpose, Timer};
 use crate::proto::classify;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::json::quote;
@@ -140,6 +140,14 @@ impl Bridge {
         self.reopen();
     }
 
+    /// A request that came back to a lost session waits for nothing else.
+    pub(super) fn reopen_for_parked(&mut self) {
+        let waits = |parked: &Parked| matches!(parked, Parked::Request(..));
+        if matches!(self.link.phase, Phase::Lost { .. }) && self.parked.iter().any(waits) {
+            self.try_to_reopen();
+        }
+    }
+
     pub(super) fn reopening_failed(&mut self, failure: &Failure) {
         let text = if self.stand_in.has_never_connected() {
             failure.text.clone()
@@ -165,9 +173,11 @@ impl Bridge {
         };
         self.upward_asks_lost();
         self.fail_parked(&failure);
-        if self.link.transport == Some(Transport::Sse) {
+        let over_sse = self.link.transport == Some(Transport::Sse);
+        if over_sse || self.may_still_appear(&failure) {
             self.reopen_later(None);
-        } else {
+        }
+        if !over_sse {
             self.listeners_lost();
         }
     }
@@ -346,7 +356,13 @@ impl Bridge {
             let what = classify::describe(head, body);
             self.debug(|| format!("a request of the bridge itself: {what}"));
             let own = self.own.get(id).copied();
-            if own == Some(Own::Downward) && self.downward_refused(id, &exchange, head) {
+            let asked_again = match own {
+                Some(Own::Downward) => self.downward_refused(id, &exchange, head),
+                Some(Own::Upward) => self.upward_refused(id, &exchange, head),
+                Some(Own::Watch) => self.watch_refused(id, &exchange, head),
+                _ => false,
+            };
+            if asked_again {
                 return;
             }
             if matches!(own, Some(Own::Upward | Own::Downward))
@@ -442,6 +458,6 @@ impl Bridge {
             }
             self.on_remote_message(ticket, message);
         }
-        self.exchanges.remove(&ticket);
+        self.take_exchange(ticket);
     }
 }

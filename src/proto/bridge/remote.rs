@@ -116,6 +116,10 @@ impl Bridge {
             if self.own.contains_key(id) {
                 let id = id.clone();
                 self.on_own_response(&id, &message);
+                let exchange = self.exchanges.get(&ticket);
+                if exchange.is_some_and(|exchange| exchange.purpose == Purpose::Own(id)) {
+                    self.linger(ticket);
+                }
                 return;
             }
             if self.ends_subscription(id, &message) {
@@ -143,9 +147,11 @@ impl Bridge {
             _ => None,
         };
         let fits = |asked: &Id| {
+            let entry = self.ledger.get(asked);
+            let sent = entry.and_then(|entry| entry.upstream.as_ref());
             message
                 .id()
-                .is_none_or(|id| is_placeholder(id) || id.resembles(asked))
+                .is_none_or(|id| is_placeholder(id) || id.resembles(sent.unwrap_or(asked)))
         };
         match asked.filter(fits) {
             Some(asked) => self.deliver(&asked, message),
@@ -178,9 +184,14 @@ impl Bridge {
         self.keep_fresh(id, &message);
         self.answer_open(id, message);
         if let Place::Exchange(ticket) = place {
-            self.repurpose(ticket, Purpose::Drain);
-            self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
+            self.linger(ticket);
         }
+    }
+
+    /// The stream has carried its response: it stays open a while for what else it may bring.
+    fn linger(&mut self, ticket: Ticket) {
+        self.repurpose(ticket, Purpose::Drain);
+        self.time_exchange(ticket, limits::LINGER, Timer::Linger(ticket));
     }
 
     /// Gives an open request the server's answer, in a form that its client knows.

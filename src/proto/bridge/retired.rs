@@ -12,7 +12,7 @@ use url::Url;
 
 use super::suspended::request_state;
 use super::{Bridge, Exchange, Purpose};
-use crate::proto::ledger::Place;
+use crate::proto::ledger::{Entry, Place, Via};
 use crate::proto::message::{Id, Message};
 use crate::proto::transport::Transport;
 use crate::proto::{Request, Ticket, Verb, headers, limits};
@@ -60,7 +60,21 @@ impl Bridge {
         true
     }
 
-    fn retire_session(&mut self) {
+    /// Whether the present session has requests of a modern client to finish, and may do so beside
+    /// another.
+    pub(super) fn serves_modern_requests(&self) -> bool {
+        let generation = self.link.generation;
+        let served = self.ledger.select(|entry| {
+            let sent = matches!(
+                entry.place,
+                Place::Exchange(_) | Place::Elsewhere | Place::Held
+            );
+            sent && entry.via == Via::ToLegacy && entry.generation == generation
+        });
+        !served.is_empty() && self.upward.retired.len() < limits::RETIRED
+    }
+
+    pub(super) fn retire_session(&mut self) {
         self.forget_level();
         let stream = match self.link.transport {
             Some(Transport::Sse) => self.link.sse.take(),
@@ -136,10 +150,13 @@ impl Bridge {
                 let entry = self.ledger.get(id);
                 entry.is_some_and(|entry| entry.generation == generation)
             };
+            let elsewhere =
+                |entry: &Entry| entry.place == Place::Elsewhere && entry.generation == generation;
             let busy = self.exchanges.values().any(|exchange| {
                 matches!(exchange.purpose, Purpose::Call(_)) && exchange.generation == generation
             }) || self.suspended.calls.keys().any(is_open)
-                || self.outbox.has_of(generation);
+                || self.outbox.has_of(generation)
+                || !self.ledger.select(elsewhere).is_empty();
             if busy {
                 self.upward.retired.push(retired);
             } else {

@@ -130,13 +130,12 @@ impl Round {
         let state = self.state.as_ref().map_or(0, |state| state.reveal().len());
         let answers = self.answers.iter();
         let answers: usize = answers.map(|(key, answer)| key.len() + answer.len()).sum();
-        let keys: usize = self.open.iter().map(|question| question.key.len()).sum();
         let open = self
             .open
             .iter()
             .filter_map(|question| question.link.as_ref());
         let links: usize = open.chain(&self.links).map(|link| link.url.len()).sum();
-        state + answers + keys + links + self.task.as_ref().map_or(0, Driven::bytes)
+        state + answers + links + self.task.as_ref().map_or(0, Driven::bytes)
     }
 }
 

@@ -26,6 +26,11 @@ impl Bridge {
         if let Some(entry) = self.ledger.get_mut(id) {
             entry.via = via;
         }
+        if via == Via::ToLegacy && !self.link.ready {
+            // In the middle of the client's handshake; servers refuse requests before its end.
+            self.park_first(vec![id.clone()]);
+            return self.open_for_modern();
+        }
         if self.answer_here(id, via) {
             return;
         }
@@ -80,20 +85,12 @@ impl Bridge {
 
     /// Requests that the bridge answers itself, where the eras differ.
     fn answer_here(&mut self, id: &Id, via: Via) -> bool {
+        self.waits_for_no_level(id);
         match via {
-            Via::Legacy if self.is_initialize(id) => {
-                self.answer_initialize_from_server(id);
-                true
-            }
             Via::Legacy => self.fails_mid_round(id),
             Via::Modern => self.answer_modern(id),
             Via::ToModern => self.answer_for_modern(id),
             Via::ToLegacy => self.answer_for_legacy(id),
         }
-    }
-
-    fn is_initialize(&self, id: &Id) -> bool {
-        let entry = self.ledger.get(id);
-        entry.is_some_and(|entry| entry.message.method() == "initialize")
     }
 }

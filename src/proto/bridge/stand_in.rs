@@ -75,9 +75,12 @@ impl StandIn {
         self.provisional || self.late.is_some()
     }
 
-    /// The server, or the person, is there.
+    /// The server speaks for itself now.
     pub(super) fn is_over(&mut self) {
         self.late = None;
+        self.provisional = false;
+        self.never_connected = false;
+        self.overpromised.clear();
     }
 }
 
@@ -95,6 +98,15 @@ impl Bridge {
             }
             self.answer_initialize();
             self.stand_in_for_all();
+        }
+    }
+
+    /// The client sent `initialize` when what it needs was long under way.
+    pub(super) fn initialize_joined(&mut self) {
+        let person = self.authorizing.prompt().is_some();
+        let known = self.settings.last_initialize.is_some();
+        if self.stand_in.late.is_some() || (person && known) {
+            self.answer_initialize();
         }
     }
 
@@ -146,9 +158,8 @@ impl Bridge {
 
     /// The server that the client was told of is there now: it may have less than was promised.
     pub(super) fn connected_at_last(&mut self, changes: &[&'static str], result: &str) {
-        self.stand_in.provisional = false;
-        self.stand_in.late = None;
-        self.stand_in.never_connected = false;
+        self.stand_in.is_over();
+        self.link.recoveries.sse_failures = 0;
         let capabilities = member(result, "capabilities").unwrap_or_default();
         self.stand_in.overpromised = LISTS
             .into_iter()
@@ -171,6 +182,12 @@ impl Bridge {
         self.stand_in.late = None;
         self.stand_in.never_connected = true;
         self.reopening_failed(failure);
+    }
+
+    /// Whether the client still waits for a server that it was told of, and this failure may pass.
+    /// A client that was promised nothing has no reason to send a request, so that the bridge tries
+    /// by itself.
+    pub(super) fn may_still_appear(&self, failure: &Failure) -> bool {
         let may_pass = matches!(
             failure.kind,
             Kind::Connect
@@ -180,9 +197,7 @@ impl Bridge {
                 | Kind::DiscoveryUnreachable
                 | Kind::RefreshUnavailable
         );
-        if may_pass {
-            self.reopen_later(None);
-        }
+        self.stand_in.never_connected && may_pass
     }
 
     // What.
@@ -243,7 +258,6 @@ impl Bridge {
             if let Some(entry) = entry.filter(|entry| entry.place == Place::Parked) {
                 let (message, era) = (entry.message.clone(), entry.era());
                 match era {
-                    _ if message.method() == "initialize" => later.push(id),
                     Era::Legacy if is_late || can_stand_in(message.method()) => {
                         self.stand_in_for(&id, &message);
                     }

@@ -105,7 +105,7 @@ impl Bridge {
             || self.subscription.state != State::Ready
             || self.link.modern.is_none()
             || !matches!(self.link.phase, Phase::Open)
-            || !self.client.initialized
+            || (!self.client.initialized && self.subscription.pending.is_empty())
             || self.authorizing.holds_traffic()
             || self.is_verifying()
             || self.is_ending()

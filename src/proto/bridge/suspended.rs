@@ -50,6 +50,11 @@ pub(super) struct Call {
     pub(super) asked: Vec<Asked>,
     /// More questions may come before the client is asked.
     pub(super) collecting: bool,
+    /// The server has asked something in its exchange: it runs.
+    pub(super) begun: bool,
+    /// What the server asked in vain, because the request does not declare it: capabilities, raw
+    /// JSON.
+    pub(super) lacking: Option<String>,
     pub(super) suspension: Option<Suspension>,
 }
 
@@ -155,9 +160,19 @@ impl Bridge {
             progress: None,
             asked: Vec::new(),
             collecting: false,
+            begun: false,
+            lacking: None,
             suspension: None,
         });
         call.order = order;
+        (call.begun, call.lacking) = (false, None);
+        let mut asked = std::mem::take(&mut call.asked);
+        asked.retain(|asked| !self.is_gone(asked.generation));
+        if let Some(call) = self.suspended.calls.get_mut(id) {
+            call.asked = asked;
+        }
+        // What is sent waits for nothing.
+        self.forget_replay(id);
         self.attach_held(id);
     }
 
@@ -196,9 +211,10 @@ impl Bridge {
         }
         let place = self.ledger.get(id).map(|entry| entry.place);
         if place.is_none_or(|place| place == Place::Parked) {
-            // It is to be sent again: the server will ask again.
-            call.asked.clear();
-            return;
+            // It is to be sent again: what it was asked itself, the server will ask again.
+            let mut asked = std::mem::take(&mut call.asked);
+            asked.retain(Asked::is_carried);
+            return self.release_questions(asked);
         }
         self.suspend(id);
     }
@@ -273,6 +289,7 @@ impl Bridge {
             self.suspended.calls.insert(new.clone(), call);
         }
         self.move_task(id, new);
+        self.authorizing.rename(id, new);
         for exchange in self.exchanges.values_mut() {
             if matches!(&exchange.purpose, Purpose::Call(known) if known == id) {
                 exchange.purpose = Purpose::Call(new.clone());
@@ -316,6 +333,14 @@ impl Bridge {
             .and_then(|params| member(params, "inputResponses"));
         self.take_up(id, &inner, &message, answers.unwrap_or("{}"));
         true
+    }
+
+    /// Whether a request would take up one that was suspended here.
+    pub(super) fn names_suspended(&self, id: &Id) -> bool {
+        let message = self.ledger.get(id).map(|entry| &entry.message);
+        let state = message.and_then(request_state);
+        let state = state.and_then(|state| serde_json::from_str::<String>(state).ok());
+        state.is_some_and(|state| self.suspended.find(&state).is_some())
     }
 
     /// No request was suspended under such a state, or for something else. It is not sent: it may
@@ -453,6 +478,7 @@ impl Bridge {
         if let Some(entry) = self.ledger.get_mut(id) {
             entry.place = Place::Held;
         }
+        self.authorizing.forget(id);
         None
     }
 

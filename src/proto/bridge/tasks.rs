@@ -247,7 +247,7 @@ impl Bridge {
         }
     }
 
-    fn exchange_of(&self, own: &Id) -> Option<Ticket> {
+    pub(super) fn exchange_of(&self, own: &Id) -> Option<Ticket> {
         let purpose = Purpose::Own(own.clone());
         let mut exchanges = self.exchanges.iter();
         let found = exchanges.find(|(_, exchange)| exchange.purpose == purpose);

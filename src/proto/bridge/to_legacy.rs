@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::handshake::has_same_words;
 use super::levels::Levels;
 use super::replays::Replays;
 use super::retired::Retired;
@@ -86,19 +87,8 @@ impl Bridge {
         else {
             return false;
         };
-        let same = |name: &str| {
-            let value = |message: &Message| -> Option<serde_json::Value> {
-                serde_json::from_str(member(message.params()?, name)?).ok()
-            };
-            value(opened) == value(&entry.message)
-        };
         let open = matches!(self.link.phase, Phase::Open | Phase::Barrier(_));
-        if !open
-            || self.client.stated.is_none()
-            || !["protocolVersion", "capabilities", "clientInfo"]
-                .iter()
-                .all(|name| same(name))
-        {
+        if !open || self.client.stated.is_none() || !has_same_words(opened, &entry.message) {
             return false;
         }
         let answer = result.result().unwrap_or("{}").to_owned();
@@ -243,13 +233,20 @@ impl Bridge {
                 self.on_url_required(id, &message);
                 return None;
             }
+            if let Some(lacked) = self.lacked(id, &message) {
+                return Message::parse(message.with_error(&lacked)).ok();
+            }
             return Some(match errors::to_modern(&method, error) {
-                Some(edited) => Message::parse(message.with_error(&edited)).ok()?,
+                Some(edited) => self.rewritten(id, message.with_error(&edited))?,
                 None => message,
             });
         }
         let result = message.result()?;
         if self.follow_task(id, result) {
+            return None;
+        }
+        if let Some(lacked) = self.lacked(id, &message) {
+            self.respond_with(id, "error", &lacked);
             return None;
         }
         let page = match method.as_str() {
@@ -258,7 +255,7 @@ impl Bridge {
         };
         let server_info = self.upward.server_info.as_deref();
         let edited = result::to_modern(&method, page.as_deref().unwrap_or(result), server_info);
-        Message::parse(message.with_result(&edited)).ok()
+        self.rewritten(id, message.with_result(&edited))
     }
 
     /// The revision that the server settled on.

@@ -4,6 +4,7 @@
 //! answers itself, results and notifications in a form the client knows. Out: questions (`rounds`),
 //! changes (`subscription`), the HTTP side (`modern`).
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::detect::Identity;
@@ -13,7 +14,7 @@ use crate::proto::era::meta::{self, Stamp};
 use crate::proto::era::notices;
 use crate::proto::era::result::{self, Sort};
 use crate::proto::era::{errors, values};
-use crate::proto::ledger::Via;
+use crate::proto::ledger::{Place, Via};
 use crate::proto::message::{Id, Message, member};
 use crate::proto::revision;
 use crate::proto::{Ticket, text};
@@ -131,7 +132,8 @@ impl Bridge {
         // A client cannot know that the server offers no tasks of the older kind.
         let remove: &[&str] = match message.method() {
             "tools/call" => &["task", "inputResponses", "requestState"],
-            _ => &["inputResponses", "requestState"],
+            "prompts/get" | "resources/read" => &["inputResponses", "requestState"],
+            _ => &[],
         };
         let members = self.round_members(id);
         let set: Vec<(&str, &str)> = members
@@ -161,7 +163,6 @@ impl Bridge {
         };
         let message = entry.message.clone();
         match message.method() {
-            "initialize" => self.initialize_from_discovered(id),
             "ping" => self.respond_with(id, "result", "{}"),
             "logging/setLevel" => self.set_level(id, &message),
             "resources/subscribe" => self.subscribe(id, &message),
@@ -194,13 +195,20 @@ impl Bridge {
         self.respond_with(id, "result", "{}");
     }
 
-    /// Keeps a page of the list of tools as the server says that it may be.
+    /// Keeps a page of the list of tools as the server says that it may be, unless the list has
+    /// changed since it was asked for (MCP 2026-07-28, Caching, Interaction with Notifications).
     pub(super) fn keep_fresh(&mut self, id: &Id, message: &Message) {
         let Some(entry) = self.ledger.get(id) else {
             return;
         };
-        if entry.via == Via::ToModern
-            && entry.message.method() == "tools/list"
+        if entry.via != Via::ToModern || entry.message.method() != "tools/list" {
+            return;
+        }
+        if message.error_code() == Some(errors::INVALID_PARAMS) {
+            // Perhaps for its cursor, and then all pages are of another list.
+            self.catalog.cache.forget();
+        } else if let Place::Exchange(ticket) = entry.place
+            && Some(ticket) > self.catalog.changed
             && let Some(page) = message.result()
         {
             let credentials = u64::from(self.authorizing.done());
@@ -245,7 +253,7 @@ impl Bridge {
             };
             let edited = errors::to_legacy(error, uri.as_deref());
             return Some(match edited {
-                Some(edited) => Message::parse(message.with_error(&edited)).ok()?,
+                Some(edited) => self.rewritten(id, message.with_error(&edited))?,
                 None => message,
             });
         }
@@ -272,10 +280,15 @@ impl Bridge {
                 return None;
             }
         }
-        self.complete_for_legacy(&request, message)
+        self.complete_for_legacy(id, &request, message)
     }
 
-    fn complete_for_legacy(&mut self, request: &Message, message: Message) -> Option<Message> {
+    fn complete_for_legacy(
+        &mut self,
+        id: &Id,
+        request: &Message,
+        message: Message,
+    ) -> Option<Message> {
         let message = match request.method() {
             "tools/list" => self.learn_tools(message),
             _ => message,
@@ -294,7 +307,18 @@ impl Bridge {
             _ => None,
         };
         let edited = edited.unwrap_or(result);
-        Message::parse(message.with_result(&edited)).ok()
+        self.rewritten(id, message.with_result(&edited))
+    }
+
+    /// An answer in its new form. `None`: what is around it now makes it too deep to be passed on,
+    /// and the request was answered with an error.
+    pub(super) fn rewritten(&mut self, id: &Id, text: Bytes) -> Option<Message> {
+        let message = Message::parse(text).ok();
+        if message.is_none() {
+            let text = "mcp-bridge: the server's answer is nested too deeply";
+            self.respond_error(id, errors::INTERNAL, text);
+        }
+        message
     }
 
     // Notifications.
@@ -326,6 +350,14 @@ impl Bridge {
     fn notice_to_legacy_client(&mut self, id: &Id, message: &Message) {
         match message.method() {
             "notifications/progress" => {
+                let request = self.ledger.get(id).map(|entry| &entry.message);
+                let own = request.and_then(|request| meta::progress_token(request.params()));
+                let named = message
+                    .params()
+                    .and_then(|params| member(params, "progressToken"));
+                if own.is_none() || own.and_then(Id::from_raw) != named.and_then(Id::from_raw) {
+                    return;
+                }
                 let progress: Option<f64> = message.param("progress");
                 let last = self.catalog.progress.get(id).copied();
                 let Some(progress) = progress.filter(|now| last.is_none_or(|last| *now > last))
@@ -342,7 +374,7 @@ impl Bridge {
                     return;
                 }
             }
-            "notifications/subscriptions/acknowledged" => return,
+            "notifications/cancelled" | "notifications/subscriptions/acknowledged" => return,
             _ => {}
         }
         self.line_when_initialized(notices::untagged(message), false);

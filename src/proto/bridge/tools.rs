@@ -8,7 +8,7 @@ use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::filter::{self, Refusal};
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
-use crate::proto::{Body, Head, classify, limits, text};
+use crate::proto::{Body, Head, Ticket, classify, limits, text};
 
 /// What becomes of a call.
 pub(super) enum Verdict {
@@ -104,6 +104,9 @@ impl Bridge {
         if std::mem::replace(&mut fetch.sent, true) {
             return;
         }
+        if fetch.pages >= limits::TOOL_PAGES {
+            return self.tool_list_failed(&self.unreadable("it keeps changing"));
+        }
         let params = fetch.cursor.as_ref();
         let params = params.map(|cursor| format!(r#"{{"cursor":{cursor}}}"#));
         self.debug(|| "asking the server for its tools".into());
@@ -183,13 +186,23 @@ impl Bridge {
     /// anew.
     pub(super) fn forget_tools(&mut self) {
         self.settings.filter.forget();
-        self.catalog.forget_lists();
-        self.own.retain(|_, own| *own != Own::Tools);
+        self.catalog.forget_lists(Ticket(self.serial));
+        self.drop_tool_pages();
         if let Some(fetch) = &mut self.listing.fetch {
             *fetch = Fetch {
-                pages: fetch.pages,
+                pages: fetch.pages + usize::from(fetch.sent),
                 ..Fetch::default()
             };
+        }
+    }
+
+    /// Pages that were asked for are waited for no longer.
+    fn drop_tool_pages(&mut self) {
+        let pages = self.own.extract_if(|_, own| *own == Own::Tools);
+        for id in pages.map(|(id, _)| id).collect::<Vec<_>>() {
+            if let Some(ticket) = self.exchange_of(&id) {
+                self.cancel_exchange(ticket);
+            }
         }
     }
 
@@ -227,7 +240,7 @@ impl Bridge {
     fn take_unjudged(&mut self) -> Vec<Id> {
         self.listing.fetch = None;
         self.listing.bytes = 0;
-        self.own.retain(|_, own| *own != Own::Tools);
+        self.drop_tool_pages();
         let mut waiting = std::mem::take(&mut self.listing.waiting);
         // The client may have cancelled one, and even used its id again.
         waiting.retain(|id| {

@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
-use super::{Bridge, Own, Phase, Then};
+use super::{Bridge, Exchange, Own, Phase, Then};
 use crate::proto::era::tasks::{self, Status, Task};
 use crate::proto::era::{errors, meta};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::ledger::Place;
-use crate::proto::limits;
 use crate::proto::message::{Id, Message, member};
+use crate::proto::{Head, limits};
 
 /// What a request of our own to a legacy server is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ impl Bridge {
         if !is_call
             || !self.upward.offered.task_calls
             || error.error_code() != Some(errors::METHOD_NOT_FOUND)
+            || self.has_begun(id)
             || self.upward.tasks.calls.contains_key(id)
         {
             return false;
@@ -85,6 +86,13 @@ impl Bridge {
         true
     }
 
+    /// Whether the server has shown that it runs a request. An error may then be that of a question
+    /// which was refused.
+    fn has_begun(&self, id: &Id) -> bool {
+        let call = self.suspended.calls.get(id);
+        call.is_some_and(|call| call.begun || call.progress.is_some())
+    }
+
     /// The result of a call made as a task, where it announces the task. Whether it does.
     pub(super) fn follow_task(&mut self, id: &Id, result: &str) -> bool {
         let Some(driven) = self.upward.tasks.calls.get_mut(id) else {
@@ -95,6 +103,10 @@ impl Bridge {
         };
         match Task::read_legacy(task) {
             Ok(task) => {
+                let task = Task {
+                    message: None,
+                    ..task
+                };
                 driven.task = Some(task.clone());
                 self.go_on_with_task(id, &task);
             }
@@ -135,8 +147,8 @@ impl Bridge {
             .and_then(|driven| driven.task.as_ref());
         let Some(task) = task else { return };
         match self.link.phase {
-            Phase::Open => {}
-            Phase::Handshaking(_) | Phase::Barrier(_) => {
+            Phase::Open if !self.authorizing.is_under_way() => {}
+            Phase::Open | Phase::Handshaking(_) | Phase::Barrier(_) => {
                 let wait = task.poll;
                 return self.wait(id, wait, Then::AskForTask);
             }
@@ -158,6 +170,27 @@ impl Bridge {
             Some(Ask::Outcome(id)) => self.on_outcome(&id, message),
             Some(Ask::Nothing) | None => {}
         }
+    }
+
+    /// Credentials were refused for such a request. Whether it is asked again with others.
+    pub(super) fn upward_refused(&mut self, own: &Id, exchange: &Exchange, head: &Head) -> bool {
+        let refused = self.refusal(head);
+        let (Some(id), true) = (self.task_asked_with(own), refused.is_some()) else {
+            return false;
+        };
+        let credentials = self.settings.credentials;
+        let Some(entry) = self.ledger.get_mut(&id) else {
+            return false;
+        };
+        if !credentials.may_be_renewed(entry.authorizations) {
+            return false;
+        }
+        entry.authorizations += 1;
+        self.own.remove(own);
+        self.upward.asks.remove(own);
+        self.authorize(exchange.authorizations, refused, "tasks/get");
+        self.wait(&id, tasks::POLL, Then::AskForTask);
+        true
     }
 
     pub(super) fn on_upward_lost(&mut self, own: &Id) {
@@ -196,7 +229,11 @@ impl Bridge {
                     .task
                     .take()
                     .map_or_else(|| task.id.clone(), |known| known.id);
-                let task = Task { id: named, ..task };
+                let task = Task {
+                    id: named,
+                    message: None,
+                    ..task
+                };
                 driven.task = Some(task.clone());
                 self.go_on_with_task(id, &task);
             }

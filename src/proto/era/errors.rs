@@ -124,6 +124,18 @@ pub fn missing_capability(required: &str) -> String {
     error(MISSING_CAPABILITY, &message, Some(&data))
 }
 
+/// The same in place of a failure that came of it: with what the server said (fit for a terminal,
+/// may be empty) in the message, and its error or result (raw JSON) as `data.original`.
+#[must_use]
+pub fn failed_for_capability(required: &str, said: &str, original: &str) -> String {
+    let data = format!(r#"{{"requiredCapabilities":{required},"original":{original}}}"#);
+    let mut message = naming(MISSING, &names(required));
+    if !said.is_empty() {
+        message = format!("{message}; the server says: {said}");
+    }
+    error(MISSING_CAPABILITY, &message, Some(&data))
+}
+
 /// `data.supported` (or `supportedVersions`) of an error. `None` unless it is a list of strings.
 #[must_use]
 pub fn supported_versions(error: &str) -> Option<Vec<String>> {

@@ -101,7 +101,8 @@ impl Stamp<'_> {
 /// The parameters with this stamp in `_meta`: it replaces whatever they hold under keys that MCP
 /// reserves for requests (the four above); `progressToken`, trace context and keys of others stay.
 /// Also sets these members of the parameters (name, raw JSON), and removes members of these names
-/// first. `params` and `_meta` are made where they are missing. `None` if `params` is no object.
+/// first. `params` and `_meta` are made where they are missing or `null`. `None` if `params` is no
+/// object.
 #[must_use]
 pub fn stamped(
     params: Option<&str>,
@@ -109,6 +110,7 @@ pub fn stamped(
     remove: &[&str],
     set: &[(&str, &str)],
 ) -> Option<String> {
+    let params = params.filter(|params| *params != "null");
     let mut object = Object::parse(params.unwrap_or("{}"))?;
     for name in remove {
         object.remove(name);
@@ -196,10 +198,18 @@ pub(super) fn strip_away(object: &mut Object<'_>, name: &str, gone: impl Fn(&str
 }
 
 /// Whether these parameters can hold the key of a revision at all. Spares most messages of the
-/// legacy era, some of them large, a second reading; a key may be spelled with escapes.
+/// legacy era, some of them large, a second reading; a key may be spelled with escapes, of which
+/// those of control characters, accents and the signs of HTML are none of its letters.
 fn may_state(params: &str) -> bool {
-    memmem::find(params.as_bytes(), b"protocolVersion").is_some()
-        || memmem::find(params.as_bytes(), b"\\u00").is_some()
+    let params = params.as_bytes();
+    memmem::find(params, b"protocolVersion").is_some()
+        || memmem::find_iter(params, b"\\u00").any(|at| {
+            let digits = params.get(at + 4..at + 6);
+            matches!(
+                digits,
+                Some([b'2', b'e' | b'E' | b'f' | b'F'] | [b'5'..=b'7', _])
+            )
+        })
 }
 
 #[cfg(test)]
@@ -251,6 +261,31 @@ mod tests {
             Some(r#"{"_meta":"io.modelcontextprotocol/protocolVersion"}"#),
         ] {
             assert_eq!(Stated::read(params), None, "{params:?}");
+        }
+    }
+
+    #[test]
+    fn only_escapes_that_a_key_can_have_are_read_a_second_time() {
+        for key in [
+            "protocolVersion",
+            "\\u0070",
+            "\\u002F",
+            "\\u002e",
+            "\\u0056",
+            "\\u006c",
+        ] {
+            let params = format!(r#"{{"a":"\u001b{key}"}}"#);
+            assert!(may_state(&params), "{params}");
+        }
+        for text in [
+            "\\u001b[1m",
+            "\\u00e9",
+            "\\u003cb\\u003e",
+            "\\u0026",
+            "\\u00",
+        ] {
+            let params = format!(r#"{{"a":"{text}"}}"#);
+            assert!(!may_state(&params), "{params}");
         }
     }
 

@@ -13,10 +13,12 @@
 //! | `translated` | 2026-07-28 | older |
 //! | `parked` | 2026-07-28 | older, asking its client |
 //! | `straight` | 2026-07-28 | 2026-07-28 |
+//! | `limits` | either | hostile ones of both eras |
 //! | `memory` | either | both eras, and what is remembered of a server |
 
 mod changes;
 mod handshake;
+mod limits;
 mod memory;
 mod parked;
 mod questions;

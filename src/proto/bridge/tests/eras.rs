@@ -161,7 +161,7 @@ fn t130_a_modern_client_is_served_by_a_legacy_server() {
 }
 
 /// An error response to this request.
-fn error(posted: &Posted, code: i64, message: &str) -> String {
+pub(super) fn error(posted: &Posted, code: i64, message: &str) -> String {
     json!({"jsonrpc": "2.0", "id": posted.json["id"], "error": {"code": code, "message": message}})
         .to_string()
 }
@@ -792,7 +792,11 @@ fn the_user_may_settle_which_era_is_spoken() {
         &[],
         error(&probe, -32000, "No valid session ID provided"),
     );
-    assert_eq!(world.response("init")["error"]["code"], -32000);
+    let refused = world.response("init")["error"].clone();
+    assert_eq!(refused["code"], -31000);
+    let words = "mcp-bridge: the server refused \"server/discover\": No valid session ID provided; \
+                 older revisions were not tried (--protocol modern)";
+    assert_eq!(refused["message"], words);
     assert_eq!(world.history, ["server/discover"]);
 
     let mut world = World::with(|settings| settings.protocol = Protocol::Legacy);

@@ -26,10 +26,10 @@ pub(super) const URL: &str = "http://127.0.0.1:9/mcp";
 
 /// Everything around a bridge.
 pub(super) struct World {
-    bridge: Bridge,
+    pub(super) bridge: Bridge,
     now: Instant,
     /// Exchanges the test has not taken, in the order they were started.
-    untaken: Vec<Posted>,
+    pub(super) untaken: Vec<Posted>,
     /// The keys of all exchanges ever started.
     pub(super) history: Vec<String>,
     running: HashMap<Ticket, Posted>,
@@ -126,10 +126,15 @@ impl World {
     // The client.
 
     pub(super) fn client_says(&mut self, message: &Value) {
-        if message.get("method").is_some()
-            && let Some(id) = message.get("id")
-        {
-            *self.open.entry(id.to_string()).or_default() += 1;
+        let batch = message
+            .as_array()
+            .map_or(std::slice::from_ref(message), Vec::as_slice);
+        for message in batch {
+            if message.get("method").is_some()
+                && let Some(id) = message.get("id")
+            {
+                *self.open.entry(id.to_string()).or_default() += 1;
+            }
         }
         self.feed(Input::Line(message.to_string().into()));
     }
@@ -476,11 +481,16 @@ impl World {
 
     fn note_line(&mut self, line: &Bytes) {
         let line: Value = serde_json::from_slice(line).unwrap();
-        if line.get("method").is_none() {
-            let id = line["id"].to_string();
-            let open = self.open.get_mut(&id);
-            let open = open.filter(|open| **open > 0);
-            *open.unwrap_or_else(|| panic!("answered twice or unasked: {line}")) -= 1;
+        let batch = line
+            .as_array()
+            .map_or(std::slice::from_ref(&line), Vec::as_slice);
+        for line in batch {
+            if line.get("method").is_none() {
+                let id = line["id"].to_string();
+                let open = self.open.get_mut(&id);
+                let open = open.filter(|open| **open > 0);
+                *open.unwrap_or_else(|| panic!("answered twice or unasked: {line}")) -= 1;
+            }
         }
         self.lines.push(line);
     }
