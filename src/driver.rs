@@ -16,10 +16,11 @@ use crate::edge::header_command::HeaderCommand;
 use crate::edge::log;
 use crate::edge::remote::Remote;
 use crate::edge::stdio::{FromClient, Output as Stdout};
-use crate::edge::store::{Entry, Initialize, Met};
+use crate::edge::store::{Entry, Initialize, Met, State, fingerprint};
 use crate::proto::era::Era;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::headers::UserHeaders;
+use crate::proto::secret::Secret;
 use crate::proto::transport::Transport;
 use crate::proto::{Bridge, Input, Level, Output, Refused, Remembered, StopReason};
 use crate::sign_in::SignIn;
@@ -56,11 +57,11 @@ pub struct Driver {
 /// What is known of the server from one start to the next.
 pub struct Memory {
     /// Where it is kept.
-    pub entry: Entry,
+    entry: Entry,
     /// The server's result of `initialize`, raw JSON, as kept.
     pub initialize: Option<String>,
-    /// Who the server was asked for: results may differ between people.
-    pub identity: String,
+    /// The user's headers with fixed values: results may differ between people.
+    headers: UserHeaders,
 }
 
 /// How long a server counts as modern without a word from it, in milliseconds.
@@ -70,38 +71,25 @@ const MODERN_FOR: u64 = 7 * 24 * 3600 * 1000;
 const LEGACY_FOR: u64 = 24 * 3600 * 1000;
 
 impl Memory {
-    /// What is kept of the server's era, if that is not too long ago and was found for the same
-    /// person.
+    /// What is kept of the server from earlier starts with these headers, and what it was found to
+    /// be, if that is not too long ago and was found for the same person.
     #[must_use]
-    pub fn recall(met: &Met, identity: &str) -> Option<Remembered> {
-        let now = unix_millis();
-        let era = match met.era.as_str() {
-            "modern" => Era::Modern,
-            "legacy" => Era::Legacy,
-            _ => return None,
+    pub fn of(entry: Entry, headers: UserHeaders) -> (Self, Option<Remembered>) {
+        let state = entry.state();
+        let identity = identity(&headers, &state);
+        let remembered = state.met.and_then(|met| recall(&met, &identity));
+        let memory = Self {
+            entry,
+            initialize: state.initialize.map(|known| known.result),
+            headers,
         };
-        let lifetime = match era {
-            Era::Modern => MODERN_FOR,
-            Era::Legacy => LEGACY_FOR,
-        };
-        let transport = match met.transport.as_str() {
-            "http" => Transport::StreamableHttp,
-            "sse" => Transport::Sse,
-            _ => return None,
-        };
-        let valid = met.at <= now && now - met.at < lifetime && met.identity == identity;
-        valid.then(|| Remembered {
-            era,
-            transport,
-            discover: met.discover.clone(),
-            fresh: Duration::from_millis(met.fresh_until.saturating_sub(now)),
-        })
+        (memory, remembered)
     }
 
     /// Keeps what the server was found to be, or forgets it.
     fn remember_era(&self, remembered: Option<Remembered>) {
         let now = unix_millis();
-        let met = remembered.map(|remembered| {
+        let mut met = remembered.map(|remembered| {
             let fresh = u64::try_from(remembered.fresh.as_millis()).unwrap_or(u64::MAX);
             Met {
                 era: match remembered.era {
@@ -116,11 +104,15 @@ impl Memory {
                 .to_owned(),
                 discover: remembered.discover,
                 fresh_until: now.saturating_add(fresh),
-                identity: self.identity.clone(),
+                identity: String::new(),
                 at: now,
             }
         });
         let kept = self.entry.update_state(|state| {
+            // Since the start somebody may have signed in.
+            if let Some(met) = &mut met {
+                met.identity = identity(&self.headers, state);
+            }
             let same = |known: &Met| {
                 met.as_ref().is_some_and(|met| {
                     known.era == met.era
@@ -157,6 +149,44 @@ impl Memory {
         }
         self.initialize = Some(result);
     }
+}
+
+/// What is kept of the server's era, if that is not too long ago and was found for the same person.
+fn recall(met: &Met, identity: &str) -> Option<Remembered> {
+    let now = unix_millis();
+    let era = match met.era.as_str() {
+        "modern" => Era::Modern,
+        "legacy" => Era::Legacy,
+        _ => return None,
+    };
+    let lifetime = match era {
+        Era::Modern => MODERN_FOR,
+        Era::Legacy => LEGACY_FOR,
+    };
+    let transport = match met.transport.as_str() {
+        "http" => Transport::StreamableHttp,
+        "sse" => Transport::Sse,
+        _ => return None,
+    };
+    let valid = met.at <= now && now - met.at < lifetime && met.identity == identity;
+    valid.then(|| Remembered {
+        era,
+        transport,
+        discover: met.discover.clone(),
+        fresh: Duration::from_millis(met.fresh_until.saturating_sub(now)),
+    })
+}
+
+/// Whom the server is asked for, as far as that is known: what it says of itself may differ between
+/// people.
+fn identity(headers: &UserHeaders, state: &State) -> String {
+    let mut text = format!(
+        "{} {}",
+        state.issuer.as_deref().unwrap_or_default(),
+        state.account.as_deref().unwrap_or_default()
+    );
+    headers.describe_into(&mut text);
+    fingerprint(&Secret::from(text))
 }
 
 /// The user's headers, and the commands that make some of them.

@@ -14,13 +14,11 @@ use crate::edge::browser::Launcher;
 use crate::edge::http::client::HttpClient;
 use crate::edge::oauth::OauthHttp;
 use crate::edge::remote::{self, Remote};
-use crate::edge::store::{Entry, Store, fingerprint};
+use crate::edge::store::Store;
 use crate::edge::{log, signals, stdio};
 use crate::error::Failure;
 use crate::proto::bridge::Credentials;
-use crate::proto::headers::UserHeaders;
-use crate::proto::secret::Secret;
-use crate::proto::{self, Bridge, Level, Remembered, StopReason};
+use crate::proto::{self, Bridge, Level, StopReason};
 use crate::settings::Settings;
 use crate::sign_in::{self, Parts, SignIn};
 
@@ -59,7 +57,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let (nonce, seed) = (random(), random());
     let store = Store::open(settings.store.base).in_keychain(settings.store.keychain);
     let entry = store.entry(&settings.key);
-    let (memory, remembered) = known(entry, &fixed);
+    let (memory, remembered) = Memory::of(entry, fixed.clone());
     let (reporter, news) = mpsc::channel(sign_in::NEWS_QUEUED);
     let credentials = source_of_credentials(settings.sign_in.is_some(), has_commands);
     let signing_in = settings.sign_in.map(|sign_in| {
@@ -142,32 +140,6 @@ fn source_of_credentials(signs_in: bool, has_commands: bool) -> Credentials {
         (false, true) => Credentials::Commands,
         (false, false) => Credentials::Given,
     }
-}
-
-/// What is known of the server from earlier starts.
-fn known(entry: Entry, headers: &UserHeaders) -> (Memory, Option<Remembered>) {
-    let state = entry.state();
-    let identity = identity(headers, state.issuer.as_deref(), state.account.as_deref());
-    let met = state.met.as_ref();
-    let remembered = met.and_then(|met| Memory::recall(met, &identity));
-    let memory = Memory {
-        entry,
-        initialize: state.initialize.map(|known| known.result),
-        identity,
-    };
-    (memory, remembered)
-}
-
-/// Whom the server is asked for, as far as that is known: what it says of itself may differ
-/// between people.
-fn identity(headers: &UserHeaders, issuer: Option<&str>, account: Option<&str>) -> String {
-    let mut text = format!(
-        "{} {}",
-        issuer.unwrap_or_default(),
-        account.unwrap_or_default()
-    );
-    headers.describe_into(&mut text);
-    fingerprint(&Secret::from(text))
 }
 
 /// What opens a browser for this server's sign-in.

@@ -220,6 +220,13 @@ impl Ledger {
         self.open.get_mut(id)
     }
 
+    /// Whether an open request waits for a timer.
+    #[must_use]
+    pub fn is_waiting(&self, id: &Id) -> bool {
+        let entry = self.open.get(id);
+        entry.is_some_and(|entry| matches!(entry.place, Place::Waiting(_)))
+    }
+
     /// Strikes a request out: it was answered, or it was cancelled.
     pub fn strike(&mut self, id: &Id) -> Option<Entry> {
         let entry = self.open.remove(id)?;

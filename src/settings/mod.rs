@@ -169,7 +169,7 @@ impl Settings {
         let sign_in = sign_in::sign_in(cli, &url, templates, &mut variables, notices)?;
         let message_limit = bytes(cli.transport.max_message_size);
         let settings = Self {
-            bridge: bridge(cli, message_limit),
+            bridge: bridge(cli, message_limit, notices)?,
             exchange: exchange(&cli.transport, headers, message_limit),
             url,
             header_commands,
@@ -291,10 +291,14 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-fn bridge(cli: &Cli, message_limit: usize) -> BridgeSettings {
+fn bridge(
+    cli: &Cli,
+    message_limit: usize,
+    notices: &mut Vec<Notice>,
+) -> Result<BridgeSettings, Failure> {
     let (transport, tools) = (&cli.transport, &cli.tools);
-    BridgeSettings {
-        strategy: transport.transport,
+    Ok(BridgeSettings {
+        strategy: strategy(transport, notices)?,
         protocol: transport.protocol,
         upgrade: !transport.no_upgrade,
         legacy_first: transport.discover == "legacy-first",
@@ -305,6 +309,25 @@ fn bridge(cli: &Cli, message_limit: usize) -> BridgeSettings {
         eof_grace: transport.eof_grace,
         initialize_wait: cli.sign_in.initialize_wait,
         message_limit,
+    })
+}
+
+/// Which transports to try. Revisions from 2026-07-28 on are not spoken over HTTP+SSE (MCP
+/// 2026-07-28, Transports).
+fn strategy(args: &TransportArgs, notices: &mut Vec<Notice>) -> Result<Strategy, Failure> {
+    match (args.protocol, args.transport) {
+        (Protocol::Modern, Strategy::SseOnly) => {
+            let what = "--protocol modern and --transport sse-only exclude each other: revisions \
+                        from 2026-07-28 on are spoken over Streamable HTTP alone";
+            Err(Failure::usage(what).hint("leave one of the two options out"))
+        }
+        (Protocol::Modern, Strategy::SseFirst) => {
+            let text = "--transport sse-first counts as http-only: with --protocol modern there is \
+                        Streamable HTTP alone";
+            notices.push(Notice::new(Level::Warn, text));
+            Ok(Strategy::HttpOnly)
+        }
+        (_, transport) => Ok(transport),
     }
 }
 

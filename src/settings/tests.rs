@@ -397,3 +397,30 @@ fn f22_debug_hides_every_secret() {
         );
     }
 }
+
+#[test]
+fn modern_revisions_are_spoken_over_streamable_http_alone() {
+    let modern = |transport| [URL, "--protocol=modern", transport];
+    let why = refusal(&modern("--transport=sse-only"), &[]);
+    for words in [
+        "--protocol modern",
+        "--transport sse-only",
+        "Streamable HTTP",
+    ] {
+        assert!(why.contains(words), "{why}");
+    }
+    for (transport, strategy) in [
+        ("--transport=sse-first", Strategy::HttpOnly),
+        ("--transport=http-first", Strategy::HttpFirst),
+        ("--transport=http-only", Strategy::HttpOnly),
+    ] {
+        let settings = resolve(&modern(transport), &[]);
+        assert_eq!(settings.bridge.strategy, strategy, "{transport}");
+    }
+    let told = notices(&modern("--transport=sse-first"), &[]);
+    assert!(told[0].text.contains("--transport sse-first"), "{told:?}");
+    for protocol in ["auto", "legacy"] {
+        let settings = resolve(&[URL, "--transport=sse-only", "--protocol", protocol], &[]);
+        assert_eq!(settings.bridge.strategy, Strategy::SseOnly);
+    }
+}

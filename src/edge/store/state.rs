@@ -128,7 +128,7 @@ pub struct Met {
     pub discover: Option<String>,
     /// Until when that is fresh.
     pub fresh_until: u64,
-    /// [`fingerprint`] of who was asked for: the issuer and the user's own headers.
+    /// [`fingerprint`] of who was asked for: the issuer, the account and the user's own headers.
     pub identity: String,
     /// When it was found.
     pub at: u64,

@@ -234,6 +234,7 @@ impl Bridge {
             Ok(()) => {
                 self.debug(|| "there are other credentials".into());
                 self.park_first(waiting);
+                self.level_authorized();
                 self.look_authorized();
                 self.initialized_authorized();
                 self.handshake_authorized();

@@ -13,6 +13,7 @@ use crate::proto::era::{errors, meta};
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::object::{self, Object};
+use crate::proto::secret::Secret;
 use crate::proto::{Level, Ticket, limits, text};
 
 /// The requests that a modern client can be asked with (MCP 2026-07-28, Multi Round-Trip Requests,
@@ -31,7 +32,7 @@ pub(super) struct Asked {
     pub(super) generation: u32,
     pub(super) method: String,
     /// What the client is asked with, raw JSON.
-    pub(super) params: Option<String>,
+    pub(super) params: Option<Secret>,
     /// Its key in the answer that asks the client.
     pub(super) key: Option<String>,
     /// It was asked elsewhere than in the exchange of its request.
@@ -43,7 +44,8 @@ pub(super) struct Asked {
 impl Asked {
     /// What is kept for it, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let params = self.params.as_ref().map_or(0, String::len);
+        let params = self.params.as_ref();
+        let params = params.map_or(0, |params| params.reveal().len());
         params + self.id.token().len() + limits::PARKED_EACH
     }
 
@@ -52,7 +54,7 @@ impl Asked {
         let mut question = Object::default();
         question.set("method", crate::proto::json::quote(&self.method));
         if let Some(params) = &self.params {
-            question.set("params", params.as_str());
+            question.set("params", params.reveal());
         }
         question.to_string()
     }
@@ -69,7 +71,8 @@ impl Asked {
 
     /// The capability without which a client cannot be asked this, if that is not there.
     fn lacks(&self, capabilities: &str) -> Option<String> {
-        Answerable::read(capabilities).lacks(&self.method, self.params.as_deref())
+        let params = self.params.as_ref().map(Secret::reveal);
+        Answerable::read(capabilities).lacks(&self.method, params)
     }
 
     fn is_allowed(&self, capabilities: &str) -> bool {
@@ -114,7 +117,7 @@ impl Bridge {
             id: id.clone(),
             generation,
             method: question.method().to_owned(),
-            params: question.params().map(for_modern),
+            params: question.params().map(|params| for_modern(params).into()),
             key: None,
             carried: false,
             until: self.now + limits::QUESTION_HELD,

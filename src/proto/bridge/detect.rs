@@ -496,6 +496,7 @@ impl Bridge {
             self.refresh_subscription();
             self.tell_of_changes();
         }
+        self.answer_discovery();
     }
 
     // Contradictions.

@@ -18,6 +18,8 @@ use crate::proto::message::{Id, member};
 pub(super) struct Levels {
     /// What the session was last set to; `None` if it was not.
     told: Option<usize>,
+    /// Credentials were refused for that: it was not set.
+    refused: bool,
     asking: Option<Asking>,
     /// Requests that wait for that.
     waiting: Vec<Id>,
@@ -93,14 +95,7 @@ impl Bridge {
 
     /// One that the server took and never answered.
     fn forget_asked_level(&mut self) {
-        let own = &mut self.own;
-        self.upward.asks.retain(|id, ask| {
-            let level = matches!(ask, Ask::Level);
-            if level {
-                own.remove(id);
-            }
-            !level
-        });
+        self.drop_asks(|ask| *ask == Ask::Level);
     }
 
     /// The server has set the level, or refused to: what waits for it is sent.
@@ -115,10 +110,28 @@ impl Bridge {
         self.release_for_level();
     }
 
+    /// Credentials were refused for it, which had been got `since` times. What waits goes on: if it
+    /// needs others itself, it comes back here once they are there.
+    pub(super) fn level_refused(&mut self, since: u32) {
+        self.level_settled();
+        self.upward.levels.refused = true;
+        if since != self.authorizing.done() {
+            self.level_authorized();
+        }
+    }
+
+    /// There are other credentials: the level that was refused is set for the next that needs it.
+    pub(super) fn level_authorized(&mut self) {
+        let levels = &mut self.upward.levels;
+        if std::mem::take(&mut levels.refused) {
+            levels.told = None;
+        }
+    }
+
     /// The session is another one, whose level nobody has set.
     pub(super) fn forget_level(&mut self) {
         let levels = &mut self.upward.levels;
-        (levels.told, levels.asking) = (None, None);
+        (levels.told, levels.refused, levels.asking) = (None, false, None);
         self.release_for_level();
     }
 
@@ -131,11 +144,8 @@ impl Bridge {
 
     fn release_for_level(&mut self) {
         let waiting = std::mem::take(&mut self.upward.levels.waiting);
-        let waits = |id: &Id| {
-            let entry = self.ledger.get(id);
-            entry.is_some_and(|entry| matches!(entry.place, Place::Waiting(_)))
-        };
-        let waiting = waiting.into_iter().filter(waits).collect();
+        let waiting = waiting.into_iter();
+        let waiting = waiting.filter(|id| self.ledger.is_waiting(id)).collect();
         self.park_first(waiting);
     }
 

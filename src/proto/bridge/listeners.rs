@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use bytes::Bytes;
 
 use super::gaps::Gaps;
-use super::subscription::is_part_of;
 use super::{Bridge, Exchange, Own, Phase, Timer, TimerKey};
 use crate::proto::era::errors;
 use crate::proto::era::notices::{self, Change, Wanted};
@@ -83,7 +82,10 @@ impl Listener {
         let Change::Updated(uri) = change else {
             return None;
         };
-        let whole = granted.uris.iter().find(|whole| is_part_of(uri, whole))?;
+        let whole = granted
+            .uris
+            .iter()
+            .find(|whole| notices::is_part_of(uri, whole))?;
         self.hears(&Change::Updated(whole.clone()))
     }
 
@@ -92,7 +94,12 @@ impl Listener {
     pub(super) fn may_see(&self, change: &Change) -> bool {
         let granted = self.granted.as_ref().filter(|_| self.acknowledged);
         granted.is_some_and(|granted| {
-            let of_part = |uri: &String| granted.uris.iter().any(|whole| is_part_of(uri, whole));
+            let of_part = |uri: &String| {
+                granted
+                    .uris
+                    .iter()
+                    .any(|whole| notices::is_part_of(uri, whole))
+            };
             granted.covers(change) || matches!(change, Change::Updated(uri) if of_part(uri))
         })
     }

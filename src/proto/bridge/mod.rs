@@ -55,6 +55,7 @@ mod send;
 mod settings;
 mod stand_in;
 mod stream;
+mod subscribers;
 mod subscription;
 mod suspended;
 mod tasks;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::subscription::names;
 use super::{Bridge, Then};
 use crate::proto::era::notices::{self, Change, Wanted};
 use crate::proto::ledger::{Place, Via};
@@ -66,7 +65,7 @@ impl Bridge {
         };
         match message.method() {
             "notifications/subscriptions/acknowledged" => self.on_relay_granted(id, message, line),
-            "notifications/cancelled" if names(message, asked) => {
+            "notifications/cancelled" if notices::cancels(message, asked) => {
                 let line = message.with_param("requestId", listener.id.token());
                 self.line(line);
                 if let Some(entry) = self.strike(id) {

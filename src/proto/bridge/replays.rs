@@ -12,7 +12,6 @@ use super::to_modern::tool_error;
 use super::{Bridge, Then};
 use crate::proto::era::capabilities::Answerable;
 use crate::proto::era::{errors, meta, result};
-use crate::proto::ledger::Place;
 use crate::proto::limits;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::object::{self, Object};
@@ -45,7 +44,7 @@ struct Replay {
 struct Address {
     key: String,
     /// What the client is asked, raw JSON.
-    question: String,
+    question: Secret,
     /// `elicitationId`, until the server says that it is done.
     elicitation: Option<String>,
 }
@@ -124,7 +123,7 @@ impl Bridge {
     fn asks_for(&self, replay: &Replay) -> String {
         let addresses = replay.addresses.iter();
         let questions: Vec<(String, String)> = addresses
-            .map(|address| (address.key.clone(), address.question.clone()))
+            .map(|address| (address.key.clone(), address.question.reveal().to_owned()))
             .collect();
         self.input_required(&questions, replay.state.reveal())
     }
@@ -220,13 +219,10 @@ impl Bridge {
             }
             !open.is_empty()
         });
-        let waits = |id: &Id| {
-            let entry = self.ledger.get(id);
-            entry.is_some_and(|entry| matches!(entry.place, Place::Waiting(_)))
-        };
-        let ready: Vec<Id> = ready.into_iter().filter(waits).collect();
         for id in ready {
-            self.park_request(&id);
+            if self.ledger.is_waiting(&id) {
+                self.park_request(&id);
+            }
         }
     }
 
@@ -274,7 +270,7 @@ fn addresses(error: &str) -> Option<Vec<Address>> {
         let elicitation = string("elicitationId");
         Some(Address {
             key: format!("q{}", at + 1),
-            question,
+            question: question.into(),
             elicitation: elicitation.and_then(|raw| serde_json::from_str(raw).ok()),
         })
     };

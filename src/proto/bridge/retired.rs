@@ -65,10 +65,7 @@ impl Bridge {
     pub(super) fn serves_modern_requests(&self) -> bool {
         let generation = self.link.generation;
         let served = self.ledger.select(|entry| {
-            let sent = matches!(
-                entry.place,
-                Place::Exchange(_) | Place::Elsewhere | Place::Held
-            );
+            let sent = entry.place != Place::Parked;
             sent && entry.via == Via::ToLegacy && entry.generation == generation
         });
         !served.is_empty() && self.upward.retired.len() < limits::RETIRED

@@ -2,19 +2,21 @@
 //! (MCP 2026-07-28, Subscriptions).
 //!
 //! In: one stream that covers the lists the server tells of and the resources the client has
-//! subscribed to; a new one replaces it before it is closed. Out: a modern client's own streams
-//! (`relay`), when a broken one is opened again (`gaps`).
+//! subscribed to; a new one replaces it before it is closed. Out: the requests that subscribe
+//! (`subscribers`), a modern client's own streams (`relay`), when a broken one is opened again
+//! (`gaps`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::gaps::Gaps;
+use super::subscribers::Pending;
 use super::{Bridge, Exchange, Phase, Purpose, Timer};
 use crate::proto::classify::{self, Content};
 use crate::proto::era::errors;
 use crate::proto::era::notices::{self, Change, Wanted};
 use crate::proto::failure::{Executed, Failure, Kind};
-use crate::proto::ledger::Place;
-use crate::proto::message::{Id, Message, member};
+use crate::proto::message::{Id, Message};
 use crate::proto::{Body, Head, Ticket, limits, text};
 
 /// Streams that end unacknowledged before a `resources/subscribe` that waits for them fails.
@@ -29,13 +31,15 @@ pub(super) struct Subscription {
     next: Option<Stream>,
     /// What the client is to hear of may differ from what is asked for.
     stale: bool,
-    state: State,
+    /// Resources of the client that the server refused to tell of, and everything else with them.
+    refused: BTreeSet<String>,
+    pub(super) state: State,
     /// A stream was acknowledged once.
     known: bool,
     /// Requests that wait for an acknowledgement.
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
     /// How often other credentials were got for it.
-    authorizations: u32,
+    pub(super) authorizations: u32,
     gaps: Gaps,
     /// The timer after which the client is told of what it may have missed.
     telling: Option<u64>,
@@ -43,7 +47,7 @@ pub(super) struct Subscription {
 
 /// Whether a stream may be opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     #[default]
     Ready,
     /// Not before the timer with this number.
@@ -62,16 +66,6 @@ struct Stream {
     granted: Wanted,
     /// The number of the timer that gives it up unacknowledged.
     deadline: u64,
-}
-
-/// An open `resources/subscribe`.
-#[derive(Debug)]
-struct Pending {
-    id: Id,
-    uri: String,
-    /// Its parameters, raw JSON.
-    params: String,
-    tries: u32,
 }
 
 impl Subscription {
@@ -126,17 +120,32 @@ impl Bridge {
         }
     }
 
+    /// What was refused is asked for beside an open stream and for nobody who waits, unless there
+    /// is nothing else to ask for: it takes nothing with it.
     fn wanted_changes(&self) -> Wanted {
         let modern = self.link.modern.as_ref();
         let offered = modern.map(|modern| modern.offered).unwrap_or_default();
+        let subscription = &self.subscription;
         let subscribed = self.client.subscriptions.keys();
-        let pending = self.subscription.pending.iter().map(|pending| &pending.uri);
-        Wanted {
+        let mut wanted = Wanted {
             tools: offered.tools_changed,
             prompts: offered.prompts_changed,
             resources: offered.resources_changed,
-            uris: subscribed.chain(pending).cloned().collect(),
+            uris: subscription
+                .pending
+                .iter()
+                .map(|pending| pending.uri.clone())
+                .collect(),
+        };
+        let accepted = |uri: &&String| !subscription.refused.contains(*uri);
+        wanted
+            .uris
+            .extend(subscribed.clone().filter(accepted).cloned());
+        let is_beside = subscription.current.is_some() && subscription.pending.is_empty();
+        if is_beside || wanted.is_empty() {
+            wanted.uris.extend(subscribed.cloned());
         }
+        wanted
     }
 
     fn open_subscription(&mut self, asked: Wanted) {
@@ -177,77 +186,6 @@ impl Bridge {
         }
     }
 
-    // The client's requests.
-
-    /// `resources/subscribe`.
-    pub(super) fn subscribe(&mut self, id: &Id, message: &Message) {
-        let modern = self.link.modern.as_ref();
-        let offered = modern.is_some_and(|modern| modern.offered.subscribe);
-        if !offered || self.subscription.state == State::Off {
-            return self.respond_error(id, errors::METHOD_NOT_FOUND, "Method not found");
-        }
-        let (Some(uri), Some(params)) = (message.param::<String>("uri"), message.params()) else {
-            return self.lacks_uri(id);
-        };
-        if self.client.subscriptions.contains_key(&uri) {
-            return self.respond_with(id, "result", "{}");
-        }
-        let count = self.client.subscriptions.len() + self.subscription.pending.len();
-        if count >= limits::SUBSCRIPTIONS {
-            let limit = limits::SUBSCRIPTIONS;
-            let text = format!("no more than {limit} resources can be subscribed to");
-            let failure = Failure::new(Kind::LimitExceeded, Executed::No, text);
-            return self.fail(id, &failure);
-        }
-        if let Some(entry) = self.ledger.get_mut(id) {
-            entry.place = Place::Held;
-        }
-        self.subscription.pending.push(Pending {
-            id: id.clone(),
-            uri,
-            params: params.to_owned(),
-            tries: 0,
-        });
-        let waits_for_credentials =
-            self.subscription.state == State::Refused && self.authorizing.is_under_way();
-        if !waits_for_credentials {
-            self.subscription.state = State::Ready;
-        }
-        self.refresh_subscription();
-    }
-
-    /// `resources/unsubscribe`. A resource that nobody subscribed to is no error.
-    pub(super) fn unsubscribe(&mut self, id: &Id, message: &Message) {
-        let Some(uri) = message.param::<String>("uri") else {
-            return self.lacks_uri(id);
-        };
-        self.client.subscriptions.remove(&uri);
-        for pending in self.take_pending(|pending| pending.uri == uri) {
-            self.respond_with(&pending.id, "result", "{}");
-        }
-        self.respond_with(id, "result", "{}");
-        self.refresh_subscription();
-    }
-
-    fn lacks_uri(&mut self, id: &Id) {
-        let text = "mcp-bridge: \"uri\" must be a string";
-        self.respond_error(id, errors::INVALID_PARAMS, text);
-    }
-
-    /// A request is over; if it was a `resources/subscribe`, it waits for nothing any more.
-    pub(super) fn forget_subscriber(&mut self, id: &Id) {
-        if !self.take_pending(|pending| pending.id == *id).is_empty() {
-            self.refresh_subscription();
-        }
-    }
-
-    fn take_pending(&mut self, wanted: impl Fn(&Pending) -> bool) -> Vec<Pending> {
-        let pending = std::mem::take(&mut self.subscription.pending);
-        let (taken, kept) = pending.into_iter().partition(wanted);
-        self.subscription.pending = kept;
-        taken
-    }
-
     // What comes on a stream.
 
     pub(super) fn on_subscription_notice(&mut self, ticket: Ticket, message: &Message) {
@@ -262,7 +200,9 @@ impl Bridge {
         }
         match message.method() {
             "notifications/subscriptions/acknowledged" => self.on_acknowledged(ticket, message),
-            "notifications/cancelled" if names(message, &id) => self.end_subscription(ticket),
+            "notifications/cancelled" if notices::cancels(message, &id) => {
+                self.end_subscription(ticket);
+            }
             "notifications/cancelled" | "notifications/message" | "notifications/progress" => {}
             _ if self.subscription.is_current(ticket) => self.tell_legacy_client(message),
             method => {
@@ -297,6 +237,12 @@ impl Bridge {
                 self.respond_error(&pending.id, errors::INVALID_PARAMS, text);
             }
         }
+        let refused = &mut self.subscription.refused;
+        let count = refused.len();
+        refused.retain(|uri| !stream.asked.uris.contains(uri));
+        if refused.len() < count {
+            self.subscription.gaps.begin();
+        }
         self.subscription.authorizations = 0;
         self.subscription.known = true;
         let before = self.subscription.current.replace(stream);
@@ -322,7 +268,7 @@ impl Bridge {
             Change::Resources => lists.contains(&"resources"),
             Change::Updated(uri) => {
                 let mut subscribed = self.client.subscriptions.keys();
-                subscribed.any(|subscribed| is_part_of(uri, subscribed))
+                subscribed.any(|subscribed| notices::is_part_of(uri, subscribed))
             }
         }
     }
@@ -403,9 +349,11 @@ impl Bridge {
         }
         if head.status == 401 {
             let failure = self.unauthorized(head, body);
-            return self.no_subscription(&failure.text.clone(), |bridge, id| {
-                bridge.fail(id, &failure);
-            });
+            let what = &failure.text;
+            self.debug(|| format!("subscriptions/listen was refused: {what}"));
+            self.subscription.state = State::Refused;
+            self.subscription_not_authorized(&failure);
+            return self.subscription_over(ticket, Duration::ZERO);
         }
         match classify::content(&body.bytes) {
             Content::Rpc(messages) => {
@@ -424,10 +372,13 @@ impl Bridge {
         self.subscription_over(ticket, Duration::ZERO);
     }
 
-    /// The server's own error for what is asked for.
+    /// The server's own error for what is asked for. It is laid to what is newly asked for; if
+    /// nothing is, to whatever the open stream does not have.
     fn refuse_pending(&mut self, ticket: Ticket, response: &Message) {
         let error = response.error().unwrap_or("{}");
-        if response.error_code() == Some(errors::METHOD_NOT_FOUND) {
+        let current = self.subscription.current.as_ref();
+        let is_beside = current.is_some_and(|current| current.ticket != ticket);
+        if response.error_code() == Some(errors::METHOD_NOT_FOUND) && !is_beside {
             return self.no_subscription("Method not found", |bridge, id| {
                 bridge.respond_with(id, "error", error);
             });
@@ -437,7 +388,14 @@ impl Bridge {
         let Some(next) = self.subscription.next.take_if(|next| next.ticket == ticket) else {
             return;
         };
-        for pending in self.take_pending(|pending| next.asked.uris.contains(&pending.uri)) {
+        let waiting = self.take_pending(|pending| next.asked.uris.contains(&pending.uri));
+        if waiting.is_empty() {
+            let current = self.subscription.current.as_ref();
+            let has = |uri: &&String| current.is_some_and(|open| open.asked.uris.contains(*uri));
+            let subscribed = self.client.subscriptions.keys();
+            self.subscription.refused = subscribed.filter(|uri| !has(uri)).cloned().collect();
+        }
+        for pending in waiting {
             self.respond_with(&pending.id, "error", error);
         }
         self.subscription.next = Some(next);
@@ -534,21 +492,4 @@ impl Bridge {
             }
         }
     }
-}
-
-/// Whether a `notifications/cancelled` is about this request.
-pub(super) fn names(cancelled: &Message, id: &Id) -> bool {
-    let named = cancelled
-        .params()
-        .and_then(|params| member(params, "requestId"))
-        .and_then(Id::from_raw);
-    named.as_ref() == Some(id)
-}
-
-/// Whether a resource is the one subscribed to, or a part of it: an update may be of a sub-resource
-/// (MCP 2026-07-28, Schema, `ResourceUpdatedNotificationParams`).
-pub(super) fn is_part_of(uri: &str, subscribed: &str) -> bool {
-    uri.strip_prefix(subscribed).is_some_and(|rest| {
-        rest.is_empty() || rest.starts_with(['/', '#', '?']) || subscribed.ends_with('/')
-    })
 }

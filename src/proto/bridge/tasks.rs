@@ -239,7 +239,7 @@ impl Bridge {
     }
 
     /// A request of our own is waited for no longer.
-    fn drop_own(&mut self, own: &Id) {
+    pub(super) fn drop_own(&mut self, own: &Id) {
         self.own.remove(own);
         self.rounds.own.remove(own);
         if let Some(ticket) = self.exchange_of(own) {
@@ -467,8 +467,7 @@ impl Bridge {
 
     // The end.
 
-    /// The request is over: a task that goes on is not wanted any more. What the server says to that
-    /// is of no interest.
+    /// The request is over: a task that goes on is not wanted any more.
     pub(super) fn leave_task(&mut self, driven: Driven) {
         if let Some(asking) = driven.asking {
             self.drop_own(&asking.own);
@@ -476,7 +475,12 @@ impl Bridge {
         if driven.over || self.is_ending() || self.link.modern.is_none() {
             return;
         }
-        let own = self.send_own("tasks/cancel", Some(&driven.task.params()), Own::Downward);
+        self.cancel_task(&driven.task, Own::Downward);
+    }
+
+    /// Tells the server that a task is not wanted any more. What it says to that is of no interest.
+    pub(super) fn cancel_task(&mut self, task: &Task, own: Own) {
+        let own = self.send_own("tasks/cancel", Some(&task.params()), own);
         self.own.remove(&own);
         if let Some(ticket) = self.exchange_of(&own) {
             self.repurpose(ticket, Purpose::Abandoned);

@@ -21,7 +21,7 @@ use crate::proto::era::param_headers;
 use crate::proto::era::{SPOKEN, discover, errors, meta, result};
 use crate::proto::failure::Failure;
 use crate::proto::json;
-use crate::proto::ledger::{Place, Via};
+use crate::proto::ledger::Via;
 use crate::proto::limits;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::transport::Transport;
@@ -161,11 +161,7 @@ impl Bridge {
     /// The server has opened its stream, or declined to.
     pub(super) fn stream_settled(&mut self) {
         for id in std::mem::take(&mut self.upward.waiting) {
-            let waits = self
-                .ledger
-                .get(&id)
-                .is_some_and(|entry| matches!(entry.place, Place::Waiting(_)));
-            if waits {
+            if self.ledger.is_waiting(&id) {
                 self.park_request(&id);
             }
         }

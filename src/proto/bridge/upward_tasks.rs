@@ -23,8 +23,6 @@ pub(super) enum Ask {
     Task(Id),
     /// What came of the task of this request.
     Outcome(Id),
-    /// Nobody waits for the answer.
-    Nothing,
 }
 
 /// Calls that are made as tasks, by the client's request.
@@ -135,6 +133,11 @@ impl Bridge {
 
     /// The time has come to ask how far a task is.
     pub(super) fn ask_for_task(&mut self, id: &Id) {
+        let asked = Ask::Task(id.clone());
+        if self.drop_asks(|ask| *ask == asked) {
+            // The server has not answered that in time.
+            return self.task_not_seen(id);
+        }
         self.ask_for(id, "tasks/get", Ask::Task(id.clone()));
     }
 
@@ -155,7 +158,10 @@ impl Bridge {
             Phase::Idle | Phase::Lost { .. } => return self.task_not_seen(id),
         }
         let params = task.params();
-        if let Some(entry) = self.ledger.get_mut(id) {
+        if matches!(ask, Ask::Task(_)) {
+            self.wait(id, limits::TASK_ANSWER, Then::AskForTask);
+        } else if let Some(entry) = self.ledger.get_mut(id) {
+            // A result comes when the task is done.
             entry.place = Place::Held;
         }
         let own = self.send_own(method, Some(&params), Own::Upward);
@@ -168,13 +174,20 @@ impl Bridge {
             Some(Ask::Level) => self.level_settled(),
             Some(Ask::Task(id)) => self.on_task_seen(&id, message),
             Some(Ask::Outcome(id)) => self.on_outcome(&id, message),
-            Some(Ask::Nothing) | None => {}
+            None => {}
         }
     }
 
-    /// Credentials were refused for such a request. Whether it is asked again with others.
+    /// Credentials were refused for such a request. Whether that is settled: it is asked again once
+    /// there are others.
     pub(super) fn upward_refused(&mut self, own: &Id, exchange: &Exchange, head: &Head) -> bool {
         let refused = self.refusal(head);
+        if refused.is_some() && self.upward.asks.get(own) == Some(&Ask::Level) {
+            self.own.remove(own);
+            self.upward.asks.remove(own);
+            self.level_refused(exchange.authorizations);
+            return true;
+        }
         let (Some(id), true) = (self.task_asked_with(own), refused.is_some()) else {
             return false;
         };
@@ -197,7 +210,7 @@ impl Bridge {
         match self.upward.asks.remove(own) {
             Some(Ask::Level) => self.level_settled(),
             Some(Ask::Task(id) | Ask::Outcome(id)) => self.task_not_seen(&id),
-            Some(Ask::Nothing) | None => {}
+            None => {}
         }
     }
 
@@ -282,18 +295,23 @@ impl Bridge {
         let Some(driven) = self.upward.tasks.calls.remove(id) else {
             return;
         };
-        for ask in self.upward.asks.values_mut() {
-            if matches!(ask, Ask::Task(known) | Ask::Outcome(known) if known == id) {
-                *ask = Ask::Nothing;
-            }
-        }
+        self.drop_asks(|ask| matches!(ask, Ask::Task(known) | Ask::Outcome(known) if known == id));
         if let Some(task) = driven.task.filter(|_| !driven.done)
             && matches!(self.link.phase, Phase::Open)
             && !self.is_ending()
         {
-            let own = self.send_own("tasks/cancel", Some(&task.params()), Own::Upward);
-            self.upward.asks.insert(own, Ask::Nothing);
+            self.cancel_task(&task, Own::Upward);
         }
+    }
+
+    /// The answers to these are waited for no longer. Whether there were any.
+    pub(super) fn drop_asks(&mut self, unwanted: impl Fn(&Ask) -> bool) -> bool {
+        let asks = self.upward.asks.extract_if(|_, ask| unwanted(ask));
+        let dropped: Vec<Id> = asks.map(|(own, _)| own).collect();
+        for own in &dropped {
+            self.drop_own(own);
+        }
+        !dropped.is_empty()
     }
 
     /// A request has another id now.
@@ -323,7 +341,7 @@ impl Bridge {
     pub(super) fn task_asked_with(&self, own: &Id) -> Option<Id> {
         match self.upward.asks.get(own)? {
             Ask::Task(id) | Ask::Outcome(id) => Some(id.clone()),
-            Ask::Level | Ask::Nothing => None,
+            Ask::Level => None,
         }
     }
 }

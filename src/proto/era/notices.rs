@@ -157,6 +157,25 @@ impl Wanted {
     }
 }
 
+/// Whether a `notifications/cancelled` is about this request.
+#[must_use]
+pub fn cancels(cancelled: &Message, id: &Id) -> bool {
+    let named = cancelled
+        .params()
+        .and_then(|params| member(params, "requestId"))
+        .and_then(Id::from_raw);
+    named.as_ref() == Some(id)
+}
+
+/// Whether a resource is the one subscribed to, or a part of it: an update may be of a sub-resource
+/// (MCP 2026-07-28, Schema, `ResourceUpdatedNotificationParams`).
+#[must_use]
+pub fn is_part_of(uri: &str, subscribed: &str) -> bool {
+    uri.strip_prefix(subscribed).is_some_and(|rest| {
+        rest.is_empty() || rest.starts_with(['/', '#', '?']) || subscribed.ends_with('/')
+    })
+}
+
 /// `notifications/subscriptions/acknowledged` for this listen request, granting this.
 #[must_use]
 pub fn acknowledged(listen: &Id, granted: &Wanted) -> Bytes {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{ask, end, result, said, shake};
 use crate::support::{
-    Bridge, Call, DEADLINE, Home, Legacy, Modern, ModernRemote, Round, Side, Unaware, form, rpc,
+    Bridge, Call, DEADLINE, Home, Legacy, Modern, ModernRemote, Round, Side, Unaware, auth_world,
+    form, rpc,
 };
 
 fn start(url: &str, home: &Arc<Home>) -> Bridge {
@@ -81,6 +82,26 @@ fn t171_a_server_without_a_handshake_is_remembered() {
     assert_eq!(remote.calls_of("initialize").len(), 1);
     conversation(&remote.url(), &home);
     assert_eq!(remote.calls_of("initialize").len(), 1);
+}
+
+#[test]
+fn t171_a_first_start_that_signs_in_is_remembered_for_who_signed_in() {
+    let world = auth_world();
+    world.remote.may_stay_uncalled();
+    let remote = Modern::new().guarded(&world.guard).start();
+    let start = || world.bridge_to(&remote.url()).start();
+    for _ in 0..2 {
+        let mut bridge = start();
+        bridge.handshake();
+        let response = bridge.request("tools/call", rpc::echo_params("hi"));
+        assert_eq!(said(&response), "hi");
+        bridge.finish();
+    }
+    assert_eq!(world.launcher.count(), 1);
+    // The first start asked twice: before it had signed in, and after.
+    let served = |call: &&Call| call.header("authorization").is_some();
+    let calls = remote.calls_of("initialize");
+    assert_eq!(calls.iter().filter(served).count(), 1, "{calls:#?}");
 }
 
 #[test]

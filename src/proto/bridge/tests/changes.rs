@@ -33,6 +33,12 @@ fn updated(id: &Value, uri: &str) -> Value {
     tagged(UPDATED, id, &json!({"uri": uri}))
 }
 
+/// A JSON-RPC error that answers this.
+fn error(posted: &Posted, code: i32) -> String {
+    let error = json!({"code": code, "message": "no"});
+    json!({"jsonrpc": "2.0", "id": posted.json["id"], "error": error}).to_string()
+}
+
 /// The URIs that a `subscriptions/listen` asks for.
 fn uris(posted: &Posted) -> Vec<&str> {
     let uris = posted.json["params"]["notifications"]["resourceSubscriptions"].as_array();
@@ -377,6 +383,141 @@ fn t116_a_server_without_changes_is_asked_once() {
         assert_eq!(world.response(2)["error"]["code"], -32601, "case {case}");
         world.seconds(7200);
         assert_eq!(world.count(LISTEN), 1, "case {case}");
+    }
+}
+
+#[test]
+fn t114_a_resource_that_is_refused_costs_nobody_else_their_changes() {
+    // What is newly asked for is refused, in whatever words: what was granted stays as it is.
+    for code in [-32602, -32603, -32601] {
+        let mut world = World::new();
+        world.connect_for_changes();
+        world.grant();
+        world.subscribe(1, "good");
+        let stream = world.grant();
+        assert_eq!(world.response(1)["result"], json!({}));
+        world.subscribe(2, "bad");
+        let refused = world.take(LISTEN);
+        world.answer(&refused, 400, &[], error(&refused, code));
+        assert_eq!(world.response(2)["error"]["code"], code);
+        assert!(world.is_running(&stream));
+        world.seconds(600);
+        assert!(world.pending().is_empty(), "{code}");
+        world.end(&stream);
+        world.await_listen();
+        let stream = world.grant();
+        assert_eq!(uris(&stream), ["good"]);
+        world.lines();
+        world.subscribe(3, "other");
+        let stream = world.grant();
+        assert_eq!(uris(&stream), ["good", "other"]);
+        assert_eq!(world.response(3)["result"], json!({}));
+    }
+}
+
+#[test]
+fn a_resource_that_is_gone_when_the_stream_is_opened_again_takes_nothing_with_it() {
+    let mut world = World::new();
+    world.connect_for_changes();
+    world.grant();
+    world.subscribe(1, "gone");
+    let stream = world.grant();
+    world.response(1);
+    world.seconds(20);
+    world.end(&stream);
+    let mut gone = true;
+    let mut streams = Vec::new();
+    let mut play = |world: &mut World, posted: &Posted, gone: bool| {
+        if gone && uris(posted).contains(&"gone") {
+            world.answer(posted, 400, &[], error(posted, -32602));
+        } else {
+            world.grant_on(posted);
+            streams.push(posted.clone());
+        }
+    };
+    world.seconds_with(60, |world, posted| play(world, posted, gone));
+    assert_eq!(world.notifications(), [TOOLS, RESOURCES]);
+    world.lines();
+    // Another resource is not refused for its sake.
+    world.subscribe(2, "new");
+    world.seconds_with(3600, |world, posted| play(world, posted, gone));
+    assert_eq!(world.response(2)["result"], json!({}));
+    let count = world.count(LISTEN);
+    assert!((100..200).contains(&count), "{count}");
+    // It is asked for again, and comes back.
+    gone = false;
+    world.seconds_with(60, |world, posted| play(world, posted, gone));
+    let stream = streams.pop().unwrap();
+    assert_eq!(uris(&stream), ["gone", "new"]);
+    assert_eq!(world.line(UPDATED)["params"], json!({"uri": "gone"}));
+    world.lines();
+    assert!(world.is_running(&stream));
+    let count = world.count(LISTEN);
+    world.seconds(600);
+    assert_eq!(world.count(LISTEN), count);
+    world.update(&stream, "gone");
+    assert_eq!(world.line(UPDATED)["params"], json!({"uri": "gone"}));
+}
+
+#[test]
+fn a_resource_that_is_all_there_is_to_ask_for_is_asked_for_again() {
+    let mut quiet = discovered();
+    quiet["capabilities"] = json!({"resources": {"subscribe": true}});
+    let mut world = World::new();
+    world.shake_hands_with_modern("2025-11-25", &quiet);
+    world.subscribe(1, "a");
+    let stream = world.grant();
+    world.response(1);
+    world.seconds(20);
+    world.end(&stream);
+    for _ in 0..3 {
+        world.await_listen();
+        let stream = world.take(LISTEN);
+        world.answer(&stream, 400, &[], error(&stream, -32603));
+    }
+    world.await_listen();
+    assert_eq!(uris(&world.grant()), ["a"]);
+    assert_eq!(world.notifications(), [UPDATED]);
+}
+
+#[test]
+fn whoever_subscribes_after_credentials_were_refused_for_good_is_told_why() {
+    let mut world = World::with(|settings| settings.credentials = Credentials::Given);
+    world.connect_for_changes();
+    let first = world.grant();
+    for id in 1..3 {
+        world.subscribe(id, "a");
+        let stream = world.take(LISTEN);
+        world.answer(&stream, 401, &[], "");
+        assert_eq!(
+            world.response(id)["error"]["data"]["kind"],
+            "sign_in_required"
+        );
+    }
+    assert!(world.is_running(&first));
+    world.seconds(7200);
+    assert_eq!(world.count(LISTEN), 3);
+    world.subscribe(3, "a");
+    world.grant();
+    assert_eq!(world.response(3)["result"], json!({}));
+
+    // Each of them may have other credentials made.
+    let mut world = World::with(|settings| settings.credentials = Credentials::Commands);
+    world.connect_for_changes();
+    world.grant();
+    for id in 1..3 {
+        world.subscribe(id, "a");
+        for _ in 0..2 {
+            let stream = world.take(LISTEN);
+            world.answer(&stream, 401, &[], "");
+            world.feed(Input::Authorized(Ok(())));
+        }
+        assert_eq!(
+            world.response(id)["error"]["data"]["kind"],
+            "sign_in_required"
+        );
+        assert_eq!(world.authorizations(), usize::try_from(id).unwrap());
+        assert!(world.pending().is_empty());
     }
 }
 

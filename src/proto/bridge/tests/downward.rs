@@ -27,7 +27,7 @@ fn call(world: &mut World, id: u64) -> Posted {
 }
 
 #[test]
-fn a_subscriber_that_never_said_it_is_initialized_is_answered() {
+fn t114_a_subscriber_that_never_said_it_is_initialized_is_answered() {
     let mut world = World::new();
     world.initialize();
     let posted = world.take("initialize");
@@ -186,7 +186,7 @@ fn a_stream_that_told_how_far_a_task_is_does_not_stay_open() {
 }
 
 #[test]
-fn progress_of_another_token_than_the_calls_own_is_dropped() {
+fn t127_progress_of_another_token_than_the_calls_own_is_dropped() {
     let mut world = modern();
     let progress = |token: Value| {
         json!({"jsonrpc": "2.0", "method": "notifications/progress",
@@ -268,7 +268,7 @@ fn a_client_that_was_promised_tasks_stays_where_they_are() {
 }
 
 #[test]
-fn a_list_of_tools_that_changes_whenever_it_is_read_is_given_up() {
+fn t122_a_list_of_tools_that_changes_whenever_it_is_read_is_given_up() {
     let mut world = modern();
     let posted = call(&mut world, 1);
     let refusal = json!({"jsonrpc": "2.0", "id": posted.json["id"],
@@ -287,7 +287,7 @@ fn a_list_of_tools_that_changes_whenever_it_is_read_is_given_up() {
 }
 
 #[test]
-fn a_list_of_tools_that_never_comes_is_not_left_waiting() {
+fn t122_a_list_of_tools_that_never_comes_is_not_left_waiting() {
     let mut world = modern();
     let posted = call(&mut world, 1);
     let refusal = json!({"jsonrpc": "2.0", "id": posted.json["id"],

@@ -624,6 +624,25 @@ fn t171_a_remembered_modern_server_costs_no_request_at_all() {
 }
 
 #[test]
+fn t171_the_clients_own_discovery_is_the_look_at_a_remembered_server() {
+    let mut world = recalling(remembered(Era::Modern, Transport::StreamableHttp, 0));
+    world.modern_request(0, "server/discover", &json!({}));
+    world.modern_request(1, "tools/list", &json!({}));
+    let look = world.take("server/discover");
+    let mut news = discovered();
+    news["instructions"] = json!("news");
+    world.give(&look, &news);
+    assert_eq!(world.response(0)["result"], news);
+    world.take("tools/list");
+    assert_eq!(world.history, ["server/discover", "tools/list"]);
+    // Later it asks the server itself.
+    world.modern_request(2, "server/discover", &json!({}));
+    let posted = world.take("server/discover");
+    world.give(&posted, &discovered());
+    assert_eq!(world.response(2)["result"], discovered());
+}
+
+#[test]
 fn t172_a_remembered_modern_server_that_is_legacy_now_is_found_out() {
     let mut world = recalling(remembered(Era::Modern, Transport::StreamableHttp, 60));
     world.initialize();

@@ -10,6 +10,7 @@ mod client;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -25,7 +26,10 @@ use crate::proto::transport::Strategy;
 use crate::proto::{Input, Prompt};
 
 /// Seeds that run with every test run.
-const USUAL: std::ops::Range<u64> = 0..300;
+const USUAL: Range<u64> = 0..300;
+
+/// Seeds of conversations that once went wrong; they run with every test run, too.
+const PINNED: [u64; 6] = [9, 1346, 1575, 1745, 2286, 3501];
 
 /// Steps of the longest conversation, before everything calms down.
 const STEPS: u64 = 90;
@@ -372,12 +376,14 @@ fn shorten(seed: u64, mut script: Vec<u64>, like: &str) -> Vec<u64> {
     reason = "more seeds than usual are asked for by a variable"
 )]
 fn whatever_happens_each_request_is_answered_once_and_nothing_is_kept() {
-    let seeds = std::env::var("MCP_BRIDGE_SEEDS")
-        .ok()
-        .map_or(USUAL, |given| {
-            let (first, last) = given.split_once("..").unwrap();
-            first.parse().unwrap()..last.parse().unwrap()
-        });
+    let seeds: Vec<u64> = if let Ok(given) = std::env::var("MCP_BRIDGE_SEEDS") {
+        let (first, last) = given.split_once("..").unwrap();
+        let asked: Range<u64> = first.parse().unwrap()..last.parse().unwrap();
+        asked.collect()
+    } else {
+        let outside = PINNED.into_iter().filter(|seed| !USUAL.contains(seed));
+        USUAL.chain(outside).collect()
+    };
     let mut failed = Vec::new();
     for seed in seeds {
         let mut dice = Dice(seed ^ 0x5EED);
@@ -516,13 +522,15 @@ fn a_server_that_comes_late_hears_that_the_client_is_initialized() {
     world.initialized();
     world.seconds(62);
     world.request(1, "tools/list");
-    while world.pending() != ["initialize"] {
-        world.seconds(1);
-        if !world.is_answered(1) {
-            continue;
+    for _ in 0..120 {
+        if world.pending() == ["initialize"] {
+            break;
         }
-        world.response(1);
-        world.request(1, "tools/list");
+        world.seconds(1);
+        if world.is_answered(1) {
+            world.response(1);
+            world.request(1, "tools/list");
+        }
     }
     let posted = world.take("initialize");
     world.give_session(&posted, "a");
@@ -537,7 +545,10 @@ fn a_handshake_begun_anew_is_not_ended_by_what_came_before_it() {
     world.response("init");
     world.initialized();
     world.initialize_as("again");
-    while world.count("initialize") < 2 {
+    for _ in 0..120 {
+        if world.count("initialize") >= 2 {
+            break;
+        }
         world.seconds(1);
     }
     let posted = world.take("initialize");

@@ -457,3 +457,161 @@ fn t143_a_state_of_a_legacy_server_does_not_reach_a_modern_one() {
     retry(&mut world, 6, &json!("mb1.of another"), &roots());
     assert_eq!(world.count("tools/call"), 2);
 }
+
+/// A call with a log level that is refused the level.
+fn refused_level(world: &mut World, id: u64) -> Posted {
+    let params = json!({"name": "order", "_meta": {"io.modelcontextprotocol/logLevel": "debug"}});
+    world.modern_request(id, "tools/call", &params);
+    world.take("logging/setLevel")
+}
+
+#[test]
+fn t151_a_level_that_was_refused_is_set_after_the_sign_in() {
+    let (mut world, _listen) = signing_in();
+    let level = refused_level(&mut world, 1);
+    refuse(&mut world, &level);
+    // The call needs the same credentials, and a person signs in once for both.
+    let posted = world.take("tools/call");
+    assert_eq!(world.authorizations(), 0);
+    refuse(&mut world, &posted);
+    assert_eq!(world.authorizations(), 1);
+    authorized(&mut world);
+    let level = world.take("logging/setLevel");
+    assert_eq!(world.count("tools/call"), 1);
+    world.give(&level, &json!({}));
+    let posted = world.take("tools/call");
+    world.give(&posted, &json!({"content": []}));
+    assert_eq!(world.response(1)["result"]["resultType"], "complete");
+    assert_eq!(world.count("logging/setLevel"), 2);
+}
+
+#[test]
+fn t151_a_level_that_is_always_refused_holds_nothing_up() {
+    let (mut world, _listen) = signing_in();
+    let level = refused_level(&mut world, 1);
+    refuse(&mut world, &level);
+    let posted = world.take("tools/call");
+    refuse(&mut world, &posted);
+    authorized(&mut world);
+    let level = world.take("logging/setLevel");
+    refuse(&mut world, &level);
+    let posted = world.take("tools/call");
+    world.give(&posted, &json!({"content": []}));
+    assert_eq!(world.response(1)["result"]["resultType"], "complete");
+    let params = json!({"name": "order", "_meta": {"io.modelcontextprotocol/logLevel": "debug"}});
+    world.modern_request(2, "tools/call", &params);
+    world.take("tools/call");
+    assert_eq!(world.count("logging/setLevel"), 2);
+    assert_eq!(world.authorizations(), 1);
+}
+
+#[test]
+fn t151_a_level_refused_for_credentials_that_were_renewed_meanwhile_is_set_with_those() {
+    let (mut world, _listen) = signing_in();
+    let level = refused_level(&mut world, 1);
+    call(&mut world, 2);
+    let other = world.take("tools/call");
+    refuse(&mut world, &other);
+    authorized(&mut world);
+    world.take("tools/call");
+    refuse(&mut world, &level);
+    let level = world.take("logging/setLevel");
+    world.give(&level, &json!({}));
+    world.take("tools/call");
+    assert_eq!(world.authorizations(), 1);
+}
+
+fn task(status: &str) -> Value {
+    json!({"taskId": "t1", "status": status, "createdAt": "x", "lastUpdatedAt": "x", "ttl": 1, "pollInterval": 500})
+}
+
+/// A call that runs as a task, and the look at it that is under way.
+fn looked_at(world: &mut World) -> Posted {
+    call(world, 1);
+    let posted = world.take("tools/call");
+    let error = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "m"}});
+    world.answer(&posted, 200, &[], error.to_string());
+    let posted = world.take("tools/call");
+    world.give(&posted, &json!({"task": task("working")}));
+    world.seconds(1);
+    world.take("tasks/get")
+}
+
+#[test]
+fn t156_a_look_at_a_task_that_is_not_answered_is_taken_again() {
+    let mut world = with_tasks(Credentials::Given);
+    let silent = looked_at(&mut world);
+    world.seconds(58);
+    assert!(world.is_running(&silent));
+    world.seconds(3);
+    assert!(!world.is_running(&silent));
+    let poll = world.take("tasks/get");
+    world.give(&poll, &task("completed"));
+    let outcome = world.take("tasks/result");
+    // The result comes when the task is done, however long that takes.
+    world.seconds(600);
+    world.give(&outcome, &json!({"content": []}));
+    assert_eq!(world.response(1)["result"]["resultType"], "complete");
+    assert_eq!(world.count("tasks/get"), 2);
+}
+
+#[test]
+fn t156_a_server_that_does_not_tell_of_a_task_any_more_ends_the_call() {
+    let mut world = with_tasks(Credentials::Given);
+    looked_at(&mut world);
+    world.seconds(300);
+    assert_eq!(world.count("tasks/get"), 4);
+    assert_eq!(world.response(1)["error"]["data"]["executed"], "unknown");
+    assert_eq!(world.count("tasks/cancel"), 1);
+    world.seconds(60);
+    assert_eq!(world.bridge.exchanges.len(), 1, "only the listening one");
+}
+
+#[test]
+fn the_session_of_a_task_that_is_looked_at_is_not_ended_for_another_client() {
+    let mut world = with_tasks(Credentials::Given);
+    looked_at(&mut world);
+    world.initialize();
+    world.take("initialize");
+    assert_eq!(world.count("DELETE"), 0);
+}
+
+#[test]
+fn t156_a_cancelled_task_leaves_no_exchange_open() {
+    let mut world = with_tasks(Credentials::Given);
+    let poll = looked_at(&mut world);
+    world.client_says(
+        &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}),
+    );
+    assert!(!world.is_running(&poll));
+    let cancel = world.take("tasks/cancel");
+    world.seconds(59);
+    assert!(world.is_running(&cancel));
+    world.seconds(1);
+    assert!(!world.is_running(&cancel));
+    assert!(world.bridge.own.is_empty() && world.bridge.upward.asks.is_empty());
+}
+
+#[test]
+fn addresses_that_a_person_opens_are_not_printed() {
+    let mut world = World::new();
+    let listen = world.connect_upward("a");
+    let address = json!({"mode": "url", "message": "m", "url": "https://x.example/in?key=s3cret"});
+    let mut asked = question(0, "elicitation/create");
+    asked["params"] = address.clone();
+    let (running, held) = (running(&mut world, 1), listen);
+    world.event(&running, &asked);
+    world.give(&running, &json!({"content": []}));
+    world.event(&held, &asked);
+    call(&mut world, 2);
+    let posted = world.take("tools/call");
+    let error = json!({"jsonrpc": "2.0", "id": 2, "error": {"code": -32042, "message": "m", "data": {"elicitations": [address]}}});
+    world.answer(&posted, 200, &[], error.to_string());
+    let bridge = &world.bridge;
+    let printed = format!("{:?} {:?}", bridge.suspended, bridge.upward.replays);
+    assert!(
+        printed.contains("elicitation/create") && printed.contains("Address"),
+        "{printed}"
+    );
+    assert!(!printed.contains("s3cret"), "{printed}");
+}

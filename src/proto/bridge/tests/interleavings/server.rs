@@ -576,7 +576,8 @@ impl Game {
                 asked
             }
             10 => {
-                id = Some(format!("e{events}"));
+                // The stream is that of the request with this id.
+                id = Some(format!("e{events} {}", posted.json["id"]));
                 json!({"jsonrpc": "2.0", "method": "notifications/vendor"})
             }
             11 => {
@@ -604,6 +605,22 @@ impl Game {
             .events(&posted, None, id.as_deref(), None, &message.to_string());
     }
 
+    /// A stream that was resumed goes on with the answer to its request.
+    fn finish_resumed(&mut self, stream: &Posted) {
+        let last = stream
+            .header("last-event-id")
+            .and_then(|id| id.split_once(' '));
+        let Some((_, request)) = last.filter(|(_, request)| *request != "null") else {
+            return;
+        };
+        let request: Value = serde_json::from_str(request).unwrap();
+        let answer = json!({"jsonrpc": "2.0", "id": request, "result": {}});
+        self.tell(format!("answer on the resumed stream {answer}"));
+        self.world.event(stream, &answer);
+        self.world.end(stream);
+        self.streams.pop();
+    }
+
     /// Every request still open at the server gets its answer.
     pub(super) fn finish_streams(&mut self, dice: &mut Dice) {
         for stream in std::mem::take(&mut self.streams) {
@@ -613,6 +630,7 @@ impl Game {
             let key = stream.posted.key();
             let stays = matches!(key, "GET" | "subscriptions/listen");
             self.streams.push(stream.clone());
+            self.finish_resumed(&stream.posted);
             if !stays {
                 self.respond_well(&stream.posted, dice);
                 self.world.end(&stream.posted);
@@ -625,8 +643,8 @@ impl Game {
                 self.serve_noted(&posted, dice);
             }
         }
-        for posted in std::mem::take(&mut self.elsewhere) {
-            if let Some(stream) = self.shared_stream() {
+        if let Some(stream) = self.shared_stream() {
+            for posted in std::mem::take(&mut self.elsewhere) {
                 let answer = posted.result(&json!({}));
                 self.tell(format!("answer elsewhere {answer}"));
                 self.world.event(&stream, &answer);
