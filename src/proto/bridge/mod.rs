@@ -8,22 +8,24 @@
 //!                                   (with the client's own initialize, unseen by it)
 //! ```
 //!
-//! One file for each thing that can happen: `client` (a line came in), `handshake` (first contact
-//! and reopening), `attempts` (trying again), `detect` (what era the server is of), `opening` (it
-//! succeeded), `calls` (answers to requests), `outbox` (notifications and responses on their way
-//! out), `authorize` (credentials were refused), `stand_in` (answers in the server's place), `tools`
-//! (which may be called), `listen` (the server's own stream), `remote` (a message came from the
-//! server), `recover` (a session was lost), `close` (the end), `trace` (the debug log). `exchange`
-//! keeps the books on HTTP exchanges; this file holds what else they share.
+//! One file for each thing that can happen: `client` (a line came in), `send` (a request goes out),
+//! `handshake` (first contact and reopening), `attempts` (trying again), `detect` (what era the
+//! server is of) and `recall` (what it was at an earlier start), `opening` (it succeeded), `calls`
+//! (answers to requests), `outbox` (notifications and responses on their way out), `authorize`
+//! (credentials were refused), `stand_in` (answers in the server's place), `tools` (which may be
+//! called), `listen` (the server's own stream), `stream` (that of HTTP+SSE), `remote` (a message
+//! came from the server), `recover` (a session was lost), `close` (the end), `trace` (the debug
+//! log). `link`, `contact` and `exchange` keep the books on the connection, on first contact and on
+//! HTTP exchanges; this file holds what else they share.
 //!
 //! Requests are translated on their way out and answers on their way back, where client and server
-//! are not of one era ([`Via`](super::ledger::Via)): `modern` (what a modern server's answers mean,
-//! whoever asked), `to_modern` (a legacy client's requests), with its questions in `asked` and
-//! `rounds`, its tasks in `tasks` and its changes in `subscription`; `to_legacy` (a modern client's requests), with
-//! the server's questions in `carrier`, `suspended` and `replays`, its notifications in
-//! `upward_notices`, its changes in `listeners`, the session's log level in `levels`, tasks in
-//! `upward_tasks` and sessions that are replaced in `retired`; `relay` (a modern client's
-//! changes from a modern server), with `gaps` for streams of changes that break.
+//! are not of one era ([`Via`](super::ledger::Via)). `modern`: what a modern server's answers mean,
+//! whoever asked. A legacy client's requests to one: `to_modern`, its questions in `asked` and
+//! `rounds`, tasks in `tasks`, changes in `subscription` and `subscribers`. A modern client's
+//! requests to a legacy server: `to_legacy`, the server's questions in `carrier`, `suspended` and
+//! `replays`, its notifications in `upward_notices`, changes in `listeners`, the session's log level
+//! in `levels`, tasks in `upward_tasks`, sessions that are replaced in `retired`. Modern on both
+//! sides: `relay`, for subscriptions; `gaps` for streams of changes that break.
 
 mod asked;
 mod attempts;
