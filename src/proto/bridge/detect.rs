@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 
 use super::contact::{Outcome, Step, Why};
+use super::identity::{Identity, discover_message};
 use super::{Bridge, Exchange, Own, Phase, Protocol, Purpose, Timer};
 use crate::proto::classify::{self, Content};
 use crate::proto::era;
-use crate::proto::era::capabilities::{self, Offered};
+use crate::proto::era::capabilities::Offered;
 use crate::proto::era::discover::Discovered;
 use crate::proto::era::evidence::{self, Probe, Verdict};
-use crate::proto::era::meta::{self, Stamp};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
@@ -71,7 +71,9 @@ impl Bridge {
             Some(handshake) => handshake.asked.clone(),
             None => return,
         };
-        let (id, request) = self.discover_request(&version);
+        let Some((id, request)) = self.discover_request(&version) else {
+            return self.on_discover_lost();
+        };
         self.own.insert(id, Own::Discover);
         let waits = self
             .ledger
@@ -87,42 +89,15 @@ impl Bridge {
     }
 
     /// A `server/discover` request at this revision, and its id.
-    fn discover_request(&mut self, version: &str) -> (Id, Request) {
+    fn discover_request(&mut self, version: &str) -> Option<(Id, Request)> {
         let id = self.own_id();
         let identity = self.identity();
-        let stamp = Stamp {
-            version,
-            capabilities: &identity.capabilities,
-            client_info: identity.client_info.as_deref(),
-            log_level: None,
-        };
-        let params = meta::stamped(None, &stamp, &[], &[]).unwrap_or_else(|| "{}".to_owned());
-        let token = id.token();
-        let text = format!(
-            r#"{{"jsonrpc":"2.0","id":{token},"method":"server/discover","params":{params}}}"#
-        );
-        let request = match Message::parse(text.into()) {
-            Ok(message) => self.post_modern(&message, message.text().clone(), version),
-            Err(_) => self.get(&Arc::clone(&self.link.base), None),
-        };
-        (id, request)
-    }
-
-    /// Who the client is, in the words of the modern era.
-    pub(super) fn identity(&self) -> Identity {
-        if let Some(initialize) = self.client.initialize.as_ref() {
-            let params = initialize.params().unwrap_or_default();
-            let declared = member(params, "capabilities").unwrap_or("{}");
-            return Identity {
-                capabilities: capabilities::client_to_modern(declared),
-                client_info: member(params, "clientInfo").map(str::to_owned),
-            };
-        }
-        let stated = self.client.stated.clone().unwrap_or_default();
-        Identity {
-            capabilities: stated.capabilities.unwrap_or_else(|| "{}".to_owned()),
-            client_info: stated.client_info,
-        }
+        let message = discover_message(&id, version, &identity)
+            // What the client says of itself may be nested as deeply as a message may be.
+            .or_else(|| discover_message(&id, version, &Identity::unknown()));
+        let message = message?;
+        let request = self.post_modern(&message, message.text().clone(), version);
+        Some((id, request))
     }
 
     // Answers.
@@ -398,7 +373,9 @@ impl Bridge {
     /// Asks the server what it speaks, beside the traffic.
     pub(super) fn look(&mut self) {
         self.detection.looked = true;
-        let (id, request) = self.discover_request(era::SPOKEN[0]);
+        let Some((id, request)) = self.discover_request(era::SPOKEN[0]) else {
+            return self.on_look_lost();
+        };
         self.own.insert(id.clone(), Own::Look);
         let ticket = self.start(Purpose::Own(id), request);
         if let Some(exchange) = self.exchanges.get_mut(&ticket) {
@@ -568,12 +545,6 @@ impl Bridge {
         }
         true
     }
-}
-
-/// Who the client is, in the words of the modern era; raw JSON.
-pub(super) struct Identity {
-    pub(super) capabilities: String,
-    pub(super) client_info: Option<String>,
 }
 
 /// A modern server that has told nothing of itself.

@@ -15,8 +15,8 @@
 //! (credentials were refused), `stand_in` (answers in the server's place), `tools` (which may be
 //! called), `listen` (the server's own stream), `stream` (that of HTTP+SSE), `remote` (a message
 //! came from the server), `recover` (a session was lost), `close` (the end), `trace` (the debug
-//! log). `link`, `contact` and `exchange` keep the books on the connection, on first contact and on
-//! HTTP exchanges; this file holds what else they share.
+//! log). `link`, `contact`, `exchange` and `identity` keep the books on the connection, on first
+//! contact, on HTTP exchanges and on who the client is; this file holds what else they share.
 //!
 //! Requests are translated on their way out and answers on their way back, where client and server
 //! are not of one era ([`Via`](super::ledger::Via)). `modern`: what a modern server's answers mean,
@@ -39,6 +39,7 @@ mod detect;
 mod exchange;
 mod gaps;
 mod handshake;
+mod identity;
 mod levels;
 mod link;
 mod listen;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::detect::Identity;
+use super::identity::Identity;
 use super::{Bridge, Purpose};
 use crate::proto::era::capabilities::{self, Offered};
 use crate::proto::era::meta::{self, Stamp};

@@ -680,3 +680,25 @@ fn a_modern_client_finds_a_server_that_comes_back() {
     });
     assert_eq!(world.response(2)["result"]["tools"], json!([]));
 }
+
+#[test]
+fn a_client_nested_as_deeply_as_may_be_is_asked_for_without_its_name() {
+    let mut world = World::new();
+    let mut info = json!({"name": "deep"});
+    for _ in 0..508 {
+        info = json!([info]);
+    }
+    world.client_says(
+        &json!({"jsonrpc": "2.0", "id": "init", "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": info, "version": "1"}}}),
+    );
+    // It is nested too deeply for the test to read it.
+    let posted = world.take("response");
+    let refusal = r#"{"jsonrpc":"2.0","id":"init","error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}}"#;
+    world.answer(&posted, 400, &[], refusal);
+    let probe = world.take("server/discover");
+    let meta = &probe.json["params"]["_meta"];
+    assert_eq!(meta.get("io.modelcontextprotocol/clientInfo"), None);
+    world.give(&probe, &discovered());
+    assert!(world.response("init").get("result").is_some());
+}
