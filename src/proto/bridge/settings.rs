@@ -43,7 +43,7 @@ pub struct Settings {
     pub legacy_first: bool,
     /// What the server was found to be at an earlier start.
     pub remembered: Option<Remembered>,
-    /// Whether [`Level::Debug`] lines are wanted.
+    /// Whether [`Level::Debug`](crate::proto::Level::Debug) lines are wanted.
     pub debug: bool,
     /// Unpredictable text that marks the ids of our own messages, so that neither side can use
     /// them.
