@@ -15,7 +15,7 @@ use crate::proto::era::schemas::Wrapped;
 use crate::proto::era::{self, Era, errors};
 use crate::proto::ledger::{Entry, Place, Via};
 use crate::proto::message::{Id, Message, member};
-use crate::proto::{Body, Head, Level, Ticket, limits, text};
+use crate::proto::{Head, Level, Ticket, limits, revision, text};
 
 /// Results in a row without `resultType` before the server is asked again what it speaks.
 const UNTYPED: u32 = 3;
@@ -212,10 +212,6 @@ impl Bridge {
 
 /// Whether an error speaks of sessions, or of revisions with a handshake only.
 fn speaks_of_the_legacy_era(head: &Head, error: &Message) -> bool {
-    let body = Body {
-        bytes: error.text().clone(),
-        cut: None,
-    };
-    classify::session_is_named_lost(head, &body.bytes)
-        || crate::proto::revision::named_in_refusal(&body.bytes, "").is_some()
+    classify::session_is_named_lost(head, error.text())
+        || revision::named_in_refusal(error.text(), "").is_some()
 }

@@ -203,7 +203,7 @@ impl Bridge {
         }
         match edited {
             None => Some(message),
-            Some(params) => Message::parse(message.with_params(&params)).ok(),
+            Some(params) => self.rewritten(id, message.with_params(&params)),
         }
     }
 
@@ -230,7 +230,7 @@ impl Bridge {
                 return None;
             }
             if let Some(lacked) = self.lacked(id, &message) {
-                return Message::parse(message.with_error(&lacked)).ok();
+                return self.rewritten(id, message.with_error(&lacked));
             }
             return Some(match errors::to_modern(&method, error) {
                 Some(edited) => self.rewritten(id, message.with_error(&edited))?,
@@ -242,8 +242,9 @@ impl Bridge {
             return None;
         }
         if let Some(lacked) = self.lacked(id, &message) {
-            self.respond_with(id, "error", &lacked);
-            return None;
+            let token = message.id().unwrap_or(id).token();
+            let answer = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{lacked}}}"#);
+            return self.rewritten(id, answer.into());
         }
         let page = match method.as_str() {
             "tools/list" => param_headers::without_annotations(result),

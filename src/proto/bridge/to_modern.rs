@@ -140,13 +140,12 @@ impl Bridge {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let stamped = meta::stamped(message.params(), &stamp, remove, &set);
-        let edited = stamped.and_then(|params| Message::parse(message.with_params(&params)).ok());
-        if edited.is_none() {
+        let Some(params) = meta::stamped(message.params(), &stamp, remove, &set) else {
             let text = "mcp-bridge: \"params\" must be an object";
             self.respond_error(id, errors::INVALID_PARAMS, text);
-        }
-        edited
+            return None;
+        };
+        self.rewritten(id, message.with_params(&params))
     }
 
     /// The level that the client set last. Before that no request asks for logs, and so none come
@@ -310,12 +309,12 @@ impl Bridge {
         self.rewritten(id, message.with_result(&edited))
     }
 
-    /// An answer in its new form. `None`: what is around it now makes it too deep to be passed on,
-    /// and the request was answered with an error.
+    /// A request, or the answer to it, in its new form. `None`: what is around it now makes it too
+    /// deep to be passed on, and the request was answered with an error.
     pub(super) fn rewritten(&mut self, id: &Id, text: Bytes) -> Option<Message> {
         let message = Message::parse(text).ok();
         if message.is_none() {
-            let text = "mcp-bridge: the server's answer is nested too deeply";
+            let text = "mcp-bridge: what was to be passed on is nested too deeply for that";
             self.respond_error(id, errors::INTERNAL, text);
         }
         message

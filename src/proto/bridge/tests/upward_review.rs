@@ -615,3 +615,22 @@ fn addresses_that_a_person_opens_are_not_printed() {
     );
     assert!(!printed.contains("s3cret"), "{printed}");
 }
+
+#[test]
+fn a_failure_that_grows_too_deep_with_what_it_lacked_is_answered() {
+    for member in ["error", "result"] {
+        let mut world = World::new();
+        world.connect_upward("a");
+        let posted = modest(&mut world, 1);
+        asks_in_vain(&mut world, &posted, "roots/list", &json!({}));
+        let deep = format!("{}1{}", "[".repeat(509), "]".repeat(509));
+        let failed = match member {
+            "error" => format!(r#"{{"code":-32603,"message":"m","data":{deep}}}"#),
+            _ => format!(r#"{{"content":[],"isError":true,"structuredContent":{deep}}}"#),
+        };
+        let id = &posted.json["id"];
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"{member}":{failed}}}"#);
+        world.events(&posted, None, None, None, &answer);
+        assert_eq!(world.response(1)["error"]["code"], -32603, "{member}");
+    }
+}
