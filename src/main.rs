@@ -8,7 +8,10 @@ use mcp_bridge::edge::log::{self, LogSettings};
 use mcp_bridge::edge::memory;
 use mcp_bridge::error::Failure;
 use mcp_bridge::proto::Level;
-use mcp_bridge::settings::{LogoutSettings, Notice, Settings, StatusSettings};
+use mcp_bridge::settings::{
+    DoctorSettings, InstallSettings, LogoutSettings, Notice, PackSettings, Settings,
+    StatusSettings, UninstallSettings,
+};
 
 fn main() -> ExitCode {
     match start() {
@@ -52,6 +55,36 @@ fn start() -> Result<ExitCode, Failure> {
             work(&settings.log.clone(), notices, async {
                 commands::status::run(settings)
             })
+        }
+        Parsed::Doctor(doctor) => {
+            let (settings, notices) = DoctorSettings::resolve(&doctor, &env)?;
+            work(
+                &settings.settings.log.clone(),
+                notices,
+                commands::doctor::run(settings),
+            )
+        }
+        Parsed::Install(install) => {
+            let settings = InstallSettings::resolve(&install, &env)?;
+            work(&LogSettings::default(), Vec::new(), async {
+                commands::install::run(settings)
+            })
+        }
+        Parsed::Uninstall(uninstall) => {
+            let settings = UninstallSettings::resolve(&uninstall, &env)?;
+            work(&LogSettings::default(), Vec::new(), async {
+                commands::uninstall::run(settings)
+            })
+        }
+        Parsed::Pack(pack) => {
+            let settings = PackSettings::resolve(&pack)?;
+            work(&LogSettings::default(), Vec::new(), async {
+                commands::pack::run(settings)
+            })
+        }
+        Parsed::Completions(completions) => {
+            commands::completions::run(completions)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

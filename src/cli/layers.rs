@@ -11,7 +11,11 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, FromArgMatches as _, Id};
 
+use super::completions::Completions;
+use super::doctor::Doctor;
+use super::install::{Install, Pack, Uninstall};
 use super::mode::{Logout, Mode, Status};
+use super::typed::{self, Typed};
 use super::{Cli, is_given};
 use crate::cli::config_file;
 use crate::error::Failure;
@@ -34,6 +38,16 @@ pub enum Parsed {
     Logout(Box<Logout>),
     /// `status`.
     Status(Box<Status>),
+    /// `doctor`.
+    Doctor(Box<Doctor>),
+    /// `install`.
+    Install(Box<Install>),
+    /// `uninstall`.
+    Uninstall(Box<Uninstall>),
+    /// `pack`.
+    Pack(Box<Pack>),
+    /// `completions`.
+    Completions(Completions),
 }
 
 impl Parsed {
@@ -66,7 +80,11 @@ impl Parsed {
             Err(error) if !error.use_stderr() => return Ok(Self::Answer(error)),
             Err(error) => return Err(wrong(error)),
         };
-        let beneath = beneath(&command, &typed, env)?;
+        let beneath = if mode.takes_environment() {
+            beneath(&command, &typed, env)?
+        } else {
+            Vec::new()
+        };
         let tokens = std::iter::once(program).chain(beneath).chain(args);
         let matches = command
             .clone()
@@ -78,6 +96,12 @@ impl Parsed {
             cli.typed = typed_names(&command, &typed);
             Ok(cli)
         };
+        let options = || -> Result<Vec<Typed>, Failure> {
+            typed::typed(&Mode::Bridge.command(), &command, &typed).map_err(|name| {
+                Failure::usage(format!("the value of {name} is not valid UTF-8"))
+                    .hint("write it in UTF-8")
+            })
+        };
         Ok(match mode {
             Mode::Bridge => Self::Run(Box::new(cli()?)),
             Mode::Login => Self::Login(Box::new(cli()?)),
@@ -85,6 +109,13 @@ impl Parsed {
             Mode::Status => {
                 let status = Status::from_arg_matches(&matches).map_err(wrong)?;
                 Self::Status(Box::new(status))
+            }
+            Mode::Doctor => Self::Doctor(Box::new(Doctor::new(cli()?, options()?, &matches))),
+            Mode::Install => Self::Install(Box::new(Install::new(options()?, &matches))),
+            Mode::Uninstall => Self::Uninstall(Box::new(Uninstall::new(&matches))),
+            Mode::Pack => Self::Pack(Box::new(Pack::new(options()?, &matches))),
+            Mode::Completions => {
+                Self::Completions(Completions::from_arg_matches(&matches).map_err(wrong)?)
             }
         })
     }

@@ -3,10 +3,14 @@
 //! In: which options there are, each value checked by itself. Out: where options come from besides
 //! the command line (`cli/layers.rs`), what any of it means ([`crate::settings`]).
 
+mod completions;
 pub(crate) mod config_file;
+mod doctor;
+mod install;
 mod layers;
 mod mode;
 mod sign_in;
+mod typed;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,9 +19,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum};
 
+pub use completions::{Completions, Shell};
+pub use doctor::Doctor;
+pub use install::{Install, Pack, Uninstall, Writing};
 pub use layers::Parsed;
 pub use mode::{Logout, Status};
 pub use sign_in::{SignInArgs, StoreArgs, StoreKind};
+pub use typed::Typed;
 
 use mode::Mode;
 
@@ -36,9 +44,14 @@ const HELP_TEMPLATE: &str = "\
 {usage-heading} {usage}
 
 Commands, each with its own --help:
-  login   Sign in at a server now
-  logout  Sign out: revoke and forget
-  status  Show every sign-in
+  doctor       Find out why a server does not work
+  login        Sign in at a server now
+  logout       Sign out: revoke and forget
+  status       Show every sign-in
+  install      Write this program into a client's configuration
+  uninstall    Take it out again
+  pack         Make a Claude Desktop extension of it
+  completions  Print a script for your shell
 
 {all-args}{after-help}";
 
@@ -251,6 +264,17 @@ pub struct TransportArgs {
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds_or_zero)]
     #[arg(allow_negative_numbers = true)]
     pub eof_grace: Duration,
+
+    /// Longest wait for the answer to a request; progress begins it anew; 0 is no limit
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
+    #[arg(allow_negative_numbers = true)]
+    pub call_timeout: Duration,
+
+    /// Tell the client this often that a call with a progress token is under way, while the server
+    /// is silent; 0 is never
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
+    #[arg(allow_negative_numbers = true)]
+    pub heartbeat: Duration,
 
     /// Do not keep cookies of the server
     #[arg(long)]

@@ -4,16 +4,21 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, Parser};
 
+use super::completions::Completions;
+use super::doctor::Doctor;
+use super::install::{Install, Pack, Uninstall};
 use super::{Cli, ConfigArgs, OutputArgs, StoreArgs};
 
 /// Options of the bridge that do nothing for a command about signing in. They are accepted, so
 /// that a bridge's own command line can be used, and not shown.
-const OF_THE_BRIDGE_ALONE: [&str; 15] = [
+const OF_THE_BRIDGE_ALONE: [&str; 17] = [
     "body_timeout",
+    "call_timeout",
     "disable_cookies",
     "discover",
     "enable_proxy",
     "eof_grace",
+    "heartbeat",
     "ignore_tool",
     "initialize_wait",
     "keep_alive",
@@ -25,6 +30,9 @@ const OF_THE_BRIDGE_ALONE: [&str; 15] = [
     "read_only",
     "transport",
 ];
+
+const WITHOUT_COMMANDS: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 const ABOUT_THE_OPTIONS: &str = "Every option of the bridge is accepted: with the options of the \
 bridge's own command line, it is the same sign-in. Variables and --config count as well.";
@@ -40,17 +48,35 @@ pub(super) enum Mode {
     Logout,
     /// `status`.
     Status,
+    /// `doctor`.
+    Doctor,
+    /// `install`.
+    Install,
+    /// `uninstall`.
+    Uninstall,
+    /// `pack`.
+    Pack,
+    /// `completions`.
+    Completions,
 }
 
 impl Mode {
+    /// Every command.
+    pub(super) const COMMANDS: [Self; 8] = [
+        Self::Login,
+        Self::Logout,
+        Self::Status,
+        Self::Doctor,
+        Self::Install,
+        Self::Uninstall,
+        Self::Pack,
+        Self::Completions,
+    ];
+
     /// The command of that name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "login" => Some(Self::Login),
-            "logout" => Some(Self::Logout),
-            "status" => Some(Self::Status),
-            _ => None,
-        }
+        let named = |mode: &Self| mode.name().strip_prefix("mcp-bridge ") == Some(name);
+        Self::COMMANDS.into_iter().find(named)
     }
 
     /// Program and command as they are typed.
@@ -60,6 +86,11 @@ impl Mode {
             Self::Login => "mcp-bridge login",
             Self::Logout => "mcp-bridge logout",
             Self::Status => "mcp-bridge status",
+            Self::Doctor => "mcp-bridge doctor",
+            Self::Install => "mcp-bridge install",
+            Self::Uninstall => "mcp-bridge uninstall",
+            Self::Pack => "mcp-bridge pack",
+            Self::Completions => "mcp-bridge completions",
         }
     }
 
@@ -70,6 +101,23 @@ impl Mode {
             Self::Login => "mcp-bridge login [OPTIONS] <URL> [CALLBACK_PORT]",
             Self::Logout => "mcp-bridge logout [OPTIONS] <URL>, or mcp-bridge logout --all",
             Self::Status => "mcp-bridge status [OPTIONS]",
+            Self::Doctor => "mcp-bridge doctor [OPTIONS] <URL> [CALLBACK_PORT]",
+            Self::Install => {
+                "mcp-bridge install [OPTIONS] <CLIENT> [NAME] <URL> [CALLBACK_PORT], \
+                 or mcp-bridge install --from-mcp-remote [CLIENT|--all]"
+            }
+            Self::Uninstall => "mcp-bridge uninstall [OPTIONS] <NAME>",
+            Self::Pack => "mcp-bridge pack [OPTIONS] <URL> [CALLBACK_PORT]",
+            Self::Completions => "mcp-bridge completions <SHELL>",
+        }
+    }
+
+    /// Whether the bridge's variables and settings file count: not where a command line is kept
+    /// for later.
+    pub(super) fn takes_environment(self) -> bool {
+        match self {
+            Self::Bridge | Self::Login | Self::Logout | Self::Status | Self::Doctor => true,
+            Self::Install | Self::Uninstall | Self::Pack | Self::Completions => false,
         }
     }
 
@@ -91,12 +139,19 @@ impl Mode {
                     .default_value_if("all", "true", "")
             }),
             Self::Status => Status::command(),
+            Self::Doctor => Cli::command()
+                .about("Finds out why a remote MCP server does not work, and what to do about it.")
+                .help_template(WITHOUT_COMMANDS)
+                .after_help(ABOUT_THE_OPTIONS)
+                .args(Doctor::own_args()),
+            Self::Install => Install::command(),
+            Self::Uninstall => Uninstall::command(),
+            Self::Pack => Pack::command(),
+            Self::Completions => Completions::command(),
         };
         let command = match self {
             Self::Bridge => command,
-            Self::Login | Self::Logout | Self::Status => {
-                command.bin_name(self.name()).override_usage(self.usage())
-            }
+            _ => command.bin_name(self.name()).override_usage(self.usage()),
         };
         command.mut_args(|arg| {
             if matches!(arg.get_action(), ArgAction::SetTrue) {
@@ -176,7 +231,7 @@ impl Logout {
 fn about_signing_in(about: &'static str) -> Command {
     Cli::command()
         .about(about)
-        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}")
+        .help_template(WITHOUT_COMMANDS)
         .mut_args(|arg| {
             let is_idle = OF_THE_BRIDGE_ALONE.contains(&arg.get_id().as_str());
             arg.hide(is_idle)

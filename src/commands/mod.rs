@@ -4,10 +4,15 @@ use std::io::Write as _;
 
 use crate::error::Failure;
 
+pub mod completions;
+pub mod doctor;
+pub mod install;
 pub mod login;
 pub mod logout;
+pub mod pack;
 pub mod run;
 pub mod status;
+pub mod uninstall;
 
 /// Writes text for the person, or for a script, to stdout. A reader that has gone is no failure.
 fn print(text: &str) -> Result<(), Failure> {

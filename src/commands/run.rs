@@ -78,6 +78,8 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         strategy: settings.bridge.strategy,
         filter: settings.bridge.filter,
         ping_interval: settings.bridge.ping_interval,
+        call_timeout: settings.bridge.call_timeout,
+        heartbeat: settings.bridge.heartbeat,
         eof_grace: settings.bridge.eof_grace,
         message_limit: settings.bridge.message_limit,
         credentials,

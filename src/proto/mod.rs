@@ -20,7 +20,9 @@
 pub mod auth;
 pub mod bridge;
 pub mod classify;
+pub mod clients;
 pub mod cookies;
+pub mod doctor;
 pub mod era;
 pub mod failure;
 pub mod filter;

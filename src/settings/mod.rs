@@ -6,9 +6,12 @@
 
 mod addresses;
 mod commands;
+mod doctor;
 mod documents;
 mod headers;
 mod identities;
+mod install;
+mod pack;
 mod sign_in;
 mod store;
 mod variables;
@@ -23,6 +26,9 @@ use base64::prelude::BASE64_STANDARD;
 use url::{Host, Url};
 
 pub use self::commands::{LogoutSettings, StatusSettings, Target};
+pub use self::doctor::DoctorSettings;
+pub use self::install::{InstallSettings, UninstallSettings};
+pub use self::pack::PackSettings;
 pub use self::store::StoreSettings;
 use self::variables::Variables;
 use crate::cli::{Cli, LogFormat, NetworkArgs, OutputArgs, SignInArgs, TransportArgs, TrustArgs};
@@ -87,6 +93,10 @@ pub struct BridgeSettings {
     pub filter: Filter,
     /// Time between pings to the server; none: no pings.
     pub ping_interval: Option<Duration>,
+    /// Longest wait for the answer to a request of the client; none: no limit.
+    pub call_timeout: Option<Duration>,
+    /// Time between signs of life to the client while the server is silent; none: no such signs.
+    pub heartbeat: Option<Duration>,
     /// How long open requests may still be answered after stdin was closed.
     pub eof_grace: Duration,
     /// How long `initialize` waits for the server, or for a person who signs in, before the client
@@ -306,6 +316,8 @@ fn bridge(
         ping_interval: transport
             .ping_interval
             .or(transport.keep_alive.then_some(PING_INTERVAL)),
+        call_timeout: unless_zero(transport.call_timeout),
+        heartbeat: unless_zero(transport.heartbeat),
         eof_grace: transport.eof_grace,
         initialize_wait: cli.sign_in.initialize_wait,
         message_limit,
@@ -332,7 +344,6 @@ fn strategy(args: &TransportArgs, notices: &mut Vec<Notice>) -> Result<Strategy,
 }
 
 fn exchange(args: &TransportArgs, headers: UserHeaders, message_limit: usize) -> ExchangeSettings {
-    let unless_zero = |duration: Duration| (!duration.is_zero()).then_some(duration);
     ExchangeSettings {
         headers,
         cookies: !args.disable_cookies,
@@ -340,6 +351,10 @@ fn exchange(args: &TransportArgs, headers: UserHeaders, message_limit: usize) ->
         body_timeout: unless_zero(args.body_timeout),
         message_limit,
     }
+}
+
+fn unless_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
 }
 
 fn bytes(mib: u64) -> usize {

@@ -17,6 +17,7 @@ mod authorize;
 mod browser;
 mod device;
 mod discovery;
+mod examine;
 mod exchange;
 mod identity;
 mod machine;

@@ -478,6 +478,8 @@ impl World {
             url: Arc::new("https://example.com/mcp".parse().unwrap()),
             strategy: Strategy::HttpOnly,
             filter: proto::filter::Filter::default(),
+            call_timeout: None,
+            heartbeat: None,
             ping_interval: None,
             eof_grace: Duration::from_secs(5),
             message_limit: 64 << 20,

@@ -24,6 +24,10 @@ pub struct Settings {
     pub filter: Filter,
     /// Send a `ping` this often while connected.
     pub ping_interval: Option<Duration>,
+    /// Longest wait for the answer to a request of the client; its progress begins it anew.
+    pub call_timeout: Option<Duration>,
+    /// Tell the client this often that a call is under way while the server is silent.
+    pub heartbeat: Option<Duration>,
     /// How long open requests may take to finish after the client closed its end.
     pub eof_grace: Duration,
     /// Largest message in either direction, in bytes; for the texts that name it.

@@ -86,6 +86,8 @@ impl World {
             url: Arc::new(URL.parse().unwrap()),
             strategy: Strategy::HttpFirst,
             filter: Filter::default(),
+            call_timeout: None,
+            heartbeat: None,
             ping_interval: None,
             eof_grace: Duration::from_secs(5),
             message_limit: 64 << 20,
