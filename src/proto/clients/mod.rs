@@ -4,11 +4,21 @@
 //! text that leave everything else as it is. Out: reading and writing files (`edge`), what the
 //! user typed (`cli`).
 
+pub mod diff;
 pub mod edit;
 pub mod entry;
+pub mod hints;
 mod json;
+pub mod mcp_remote;
+pub mod name;
 pub mod places;
+pub mod restore;
+pub mod secrets;
 mod toml;
+
+/// Longest name of an entry, in characters. Clients put the name before each tool's name, and model
+/// providers allow 64 characters for both together.
+pub const NAME_LIMIT: usize = 64;
 
 /// A program that starts stdio servers from a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +96,74 @@ impl Client {
             Self::Zed => "Zed",
             Self::GeminiCli => "Gemini CLI",
             Self::CodexCli => "Codex CLI",
+        }
+    }
+
+    /// Whether this client takes an entry of that name.
+    ///
+    /// Claude Code and Codex CLI refuse anything but ASCII letters, digits, `-` and `_`
+    /// (`claude mcp add` and `codex mcp add` say so). The others take any name; what no client can
+    /// show is refused here: nothing at all, control characters, space at either end, and more than
+    /// [`NAME_LIMIT`] characters.
+    ///
+    /// # Errors
+    /// A sentence that says which names this client takes.
+    pub fn check_name(self, name: &str) -> Result<(), String> {
+        if name.is_empty() {
+            return Err("the name of an entry cannot be empty".to_owned());
+        }
+        if name.chars().count() > NAME_LIMIT {
+            return Err(format!(
+                "the name of an entry can have {NAME_LIMIT} characters at most"
+            ));
+        }
+        if name.trim() != name || name.chars().any(char::is_control) {
+            return Err(
+                "the name of an entry cannot begin or end with a space, nor hold line breaks"
+                    .to_owned(),
+            );
+        }
+        let strict = matches!(self, Self::ClaudeCode | Self::CodexCli);
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if strict && !name.chars().all(plain) {
+            return Err(format!(
+                "{} takes only letters (a to z), digits, \"-\" and \"_\" in the name of an entry",
+                self.title()
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_found_by_its_own_name_alone() {
+        for client in Client::ALL {
+            assert_eq!(Client::named(client.name()), Some(client));
+        }
+        assert_eq!(Client::named("Cursor"), None);
+    }
+
+    #[test]
+    fn names_that_a_client_would_refuse_are_refused() {
+        for client in Client::ALL {
+            assert_eq!(client.check_name("linear-2_x"), Ok(()), "{client:?}");
+            for bad in ["", " x", "x ", "a\nb", "a\u{1b}[1m"] {
+                assert!(client.check_name(bad).is_err(), "{client:?} {bad:?}");
+            }
+            assert_eq!(client.check_name(&"é".repeat(NAME_LIMIT)).is_ok(), {
+                !matches!(client, Client::ClaudeCode | Client::CodexCli)
+            });
+            assert!(client.check_name(&"x".repeat(NAME_LIMIT + 1)).is_err());
+        }
+        for free in ["My server", "a.b", "日本"] {
+            assert_eq!(Client::ClaudeDesktop.check_name(free), Ok(()));
+            let refused = Client::ClaudeCode.check_name(free).unwrap_err();
+            assert!(refused.starts_with("Claude Code takes only"), "{refused}");
+            assert!(Client::CodexCli.check_name(free).is_err());
         }
     }
 }
