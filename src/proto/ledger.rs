@@ -3,13 +3,14 @@
 //! In: open requests, the ids they have at the server, and batches. Out: how they are sent and
 //! answered (`bridge/`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
 use super::Ticket;
 use super::era::Era;
 use super::era::meta::Stated;
+use super::limits;
 use super::message::{Id, Message};
 
 /// Requests that wait for their answer, by the client's id.
@@ -17,6 +18,8 @@ use super::message::{Id, Message};
 pub struct Ledger {
     open: HashMap<Id, Entry>,
     upstream: HashMap<Id, Id>,
+    /// Ids at the server of requests that were given up, the oldest first.
+    given_up: VecDeque<Id>,
     batches: HashMap<u64, Batch>,
     next_batch: u64,
 }
@@ -193,10 +196,23 @@ impl Ledger {
         self.rename(id, by.clone())
     }
 
-    /// Whether the server knows an open request under this id that the client calls otherwise.
+    /// The server was told that nobody waits for what it knows by this id any more. It may answer
+    /// nevertheless.
+    pub fn give_up(&mut self, upstream: &Id) {
+        if upstream.token().len() > limits::QUESTION_ID {
+            return;
+        }
+        if self.given_up.len() >= limits::GIVEN_UP {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back(upstream.detached());
+    }
+
+    /// Whether the server knows an open request under this id that the client calls otherwise, or
+    /// may yet answer one that was given up.
     #[must_use]
     pub fn is_upstream(&self, id: &Id) -> bool {
-        self.upstream.contains_key(id)
+        self.upstream.contains_key(id) || self.given_up.contains(id)
     }
 
     /// The client's id for an id that the server used.
@@ -335,6 +351,19 @@ mod tests {
         assert_eq!(ledger.resolve(&Id::text("mb-2")), Some(&id("1")));
         ledger.strike(&id("1"));
         assert_eq!(ledger.resolve(&Id::text("mb-2")), None);
+    }
+
+    #[test]
+    fn the_latest_ids_that_were_given_up_are_kept_apart() {
+        let mut ledger = Ledger::default();
+        for number in 0..=limits::GIVEN_UP {
+            ledger.give_up(&id(&number.to_string()));
+        }
+        assert!(!ledger.is_upstream(&id("0")));
+        assert!(ledger.is_upstream(&id("1.0")) && ledger.is_upstream(&id("256")));
+        let long = Id::text(&"x".repeat(limits::QUESTION_ID));
+        ledger.give_up(&long);
+        assert!(!ledger.is_upstream(&long));
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub const IN_FLIGHT: usize = 200;
 /// Questions (requests of the server) that may wait for the client's answer at once.
 pub const QUESTIONS: usize = 256;
 
-/// Longest id of such a request, in bytes as it is spelled.
+/// Longest id of such a request, and of one of the client that is remembered beyond its answer, in
+/// bytes as it is spelled.
 pub const QUESTION_ID: usize = 1 << 10;
 
 /// Waits between looks for such requests that nobody waits for any more.
@@ -123,6 +124,10 @@ pub const EMPTY_ANSWER: Duration = Duration::from_secs(5);
 
 /// How long the answer of a request whose own stream broke may still arrive on another stream.
 pub const LATE_ANSWER: Duration = Duration::from_secs(2);
+
+/// Requests that were given up and whose late answers are kept apart from those to new requests with
+/// the same ids: the latest ones, with ids of up to [`QUESTION_ID`] bytes.
+pub const GIVEN_UP: usize = 256;
 
 /// How long a stream may stay open after it carried its response.
 pub const LINGER: Duration = Duration::from_secs(10);

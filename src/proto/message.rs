@@ -324,6 +324,16 @@ impl Id {
         std::str::from_utf8(&self.token).unwrap_or_default()
     }
 
+    /// The same id without the message around it: an id that is read from a message keeps all of it
+    /// in memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            canonical: self.canonical.clone(),
+            token: Bytes::copy_from_slice(&self.token),
+        }
+    }
+
     /// Reads an id from raw JSON, such as `params.requestId`.
     #[must_use]
     pub fn from_raw(raw: &str) -> Option<Self> {
@@ -543,6 +553,17 @@ mod tests {
 
     fn fault(text: &str) -> Malformed {
         Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err()
+    }
+
+    #[test]
+    fn a_detached_id_lets_its_message_go() {
+        let text = Bytes::from(br#"{"jsonrpc":"2.0","id":1.0,"method":"m"}"#.to_vec());
+        let message = Message::parse(text.clone()).unwrap();
+        let kept = message.id().unwrap().clone();
+        let detached = kept.detached();
+        assert_eq!((detached.token(), &detached), ("1.0", &kept));
+        drop((message, kept));
+        assert!(text.is_unique());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! needs the network; of files only those that options name are read here.
 
 mod addresses;
+mod command_line;
 mod commands;
 mod doctor;
 mod documents;
@@ -25,9 +26,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use url::{Host, Url};
 
+pub use self::command_line::check_command_line;
 pub use self::commands::{LogoutSettings, StatusSettings, Target};
 pub use self::doctor::DoctorSettings;
-pub use self::install::{InstallSettings, UninstallSettings};
+pub use self::install::{
+    InstallSettings, NewEntry, Order, PlaceSettings, Switch, UninstallSettings,
+};
 pub use self::pack::PackSettings;
 pub use self::store::StoreSettings;
 use self::variables::Variables;
@@ -47,6 +51,12 @@ use crate::proto::transport::Strategy;
 
 /// Time between pings when `--keep-alive` comes without `--ping-interval`.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The default of `--headers-timeout`.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How much later than `--call-timeout` an exchange ends, so that it is that limit which is named.
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 const OWN_AUTHORIZATION: &str =
     "your own Authorization header is used, so there is nothing to sign in for";
@@ -347,10 +357,18 @@ fn exchange(args: &TransportArgs, headers: UserHeaders, message_limit: usize) ->
     ExchangeSettings {
         headers,
         cookies: !args.disable_cookies,
-        headers_timeout: unless_zero(args.headers_timeout),
+        headers_timeout: headers_timeout(args),
         body_timeout: unless_zero(args.body_timeout),
         message_limit,
     }
+}
+
+/// Who lets a call take longer than [`HEADERS_TIMEOUT`] means servers that are silent that long.
+fn headers_timeout(args: &TransportArgs) -> Option<Duration> {
+    let is_default = args.headers_timeout == HEADERS_TIMEOUT;
+    let needed = args.call_timeout + ANSWER_GRACE;
+    let timeout = args.headers_timeout;
+    unless_zero(if is_default { timeout.max(needed) } else { timeout })
 }
 
 fn unless_zero(duration: Duration) -> Option<Duration> {
@@ -470,6 +488,7 @@ fn log(args: &OutputArgs, env: &impl Fn(&str) -> Option<OsString>) -> LogSetting
         silent: args.silent,
         file: args.log_file.clone(),
         json: args.log_format == LogFormat::Json,
+        ..LogSettings::default()
     }
 }
 

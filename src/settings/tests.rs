@@ -168,6 +168,19 @@ fn times_and_limits() {
 }
 
 #[test]
+fn a_long_call_timeout_lets_an_answer_begin_late() {
+    for (typed, seconds) in [
+        (&["--call-timeout=600"][..], 610),
+        (&["--call-timeout=60"], 300),
+        (&["--call-timeout=600", "--headers-timeout=20"], 20),
+    ] {
+        let settings = resolve(&[&[URL], typed].concat(), &[]);
+        let expected = Some(Duration::from_secs(seconds));
+        assert_eq!(settings.exchange.headers_timeout, expected, "{typed:?}");
+    }
+}
+
+#[test]
 fn tools_are_filtered_as_asked() {
     let args = [
         URL,
@@ -353,7 +366,8 @@ fn debug_comes_from_the_option_or_the_variable() {
             debug: true,
             silent: true,
             file: Some("f".into()),
-            json: true
+            json: true,
+            ..LogSettings::default()
         }
     );
     assert_eq!(resolve(&[URL], &[]).log, LogSettings::default());

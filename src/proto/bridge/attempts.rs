@@ -212,7 +212,8 @@ impl Bridge {
                     Outcome::Refused(_) if asked != "initialize" => self.fail(&id, &failure),
                     Outcome::Fail(failure) => self.fail(&id, &failure),
                     Outcome::Refused(message) => {
-                        self.say(Level::Error, failure.text.clone());
+                        let kind = failure.kind.as_str();
+                        self.say(Level::Error, format!("{} [{kind}]", failure.text));
                         let token = self.ledger.get(&id).and_then(|entry| entry.message.id());
                         let answer = message.with_id(token.unwrap_or(&id));
                         let refusal = message.error().and_then(errors::handshake_refusal);
@@ -281,18 +282,7 @@ impl Bridge {
 
 /// What a failed exchange means for the request it carried.
 pub(super) fn failure_of(trouble: &Trouble) -> Failure {
-    let kind = match trouble.kind {
-        TroubleKind::Timeout => Kind::Timeout,
-        TroubleKind::Redirect => Kind::RedirectRefused,
-        TroubleKind::Encoding => Kind::NotMcp,
-        TroubleKind::TooLarge => Kind::LimitExceeded,
-        TroubleKind::Broken => Kind::StreamEnded,
-        TroubleKind::Connect
-        | TroubleKind::Dns
-        | TroubleKind::Tls
-        | TroubleKind::Proxy
-        | TroubleKind::Internal => Kind::Connect,
-    };
+    let kind = trouble.kind.failure();
     let executed = if trouble.sent {
         Executed::Unknown
     } else {
@@ -304,7 +294,7 @@ pub(super) fn failure_of(trouble: &Trouble) -> Failure {
 /// What is left out because the user settled which revisions are spoken.
 fn untried(protocol: Protocol) -> &'static str {
     match protocol {
-        Protocol::Auto => "",
+        Protocol::Auto => "; \"mcp-bridge doctor URL\" shows what it accepts",
         Protocol::Legacy => "; 2026-07-28 was not tried (--protocol legacy)",
         Protocol::Modern => "; older revisions were not tried (--protocol modern)",
     }

@@ -11,7 +11,7 @@ use super::attempts::failure_of;
 use super::{Bridge, Exchange, Phase, Purpose, Resume, Then, Timer};
 use crate::proto::classify::{self, Content};
 use crate::proto::era::Era;
-use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::failure::{Executed, Failure, Kind, LOOK_FIRST};
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message};
 use crate::proto::retry;
@@ -117,9 +117,9 @@ impl Bridge {
         } else if classify::is_transient(head.status)
             && (self.may_be_repeated(id) || !has_message())
         {
-            let failure = Failure::new(Kind::HttpStatus, Executed::Unknown, described())
-                .with_status(head.status);
-            return self.outcome_unknown(id, failure);
+            let text = format!("{}; {LOOK_FIRST}", described());
+            let failure = Failure::new(Kind::HttpStatus, Executed::Unknown, text);
+            return self.outcome_unknown(id, failure.with_status(head.status));
         }
         if let Some(ending) = &body.cut
             && head.is_success()
@@ -137,7 +137,10 @@ impl Bridge {
                     self.on_remote_message(ticket, message);
                 }
                 if self.take_exchange(ticket).is_some() && self.is_in(id, ticket) {
-                    let text = format!("{}, which does not answer this request", described());
+                    let text = format!(
+                        "{}, which does not answer this request; tell the server's operator",
+                        described()
+                    );
                     let failure = Failure::new(Kind::NotMcp, Executed::Unknown, text);
                     self.fail(id, &failure.with_status(head.status));
                 }
@@ -211,7 +214,7 @@ impl Bridge {
             return self.call_accepted(id);
         }
         let text = "the server accepted the request, but answered with an empty body and has no \
-                    stream open on which its answer could come";
+                    stream open on which its answer could come; tell the server's operator";
         let failure = Failure::new(Kind::NotMcp, Executed::Unknown, text);
         self.fail(id, &failure);
     }
@@ -268,10 +271,10 @@ impl Bridge {
                 let wait = retry::stream_wait(None, resume.fruitless, &mut self.jitter);
                 return self.wait(id, wait, Then::Resume(resume));
             }
-            return self.outcome_unknown(id, failure_of(trouble));
+            return self.outcome_unknown(id, broken(trouble));
         }
         if trouble.sent && trouble.kind == TroubleKind::Broken {
-            return self.outcome_unknown(id, failure_of(trouble));
+            return self.outcome_unknown(id, broken(trouble));
         }
         let again = matches!(trouble.kind, TroubleKind::Connect | TroubleKind::Broken);
         let tries = self.ledger.get(id).map_or(0, |entry| entry.unreachable);
@@ -308,8 +311,7 @@ impl Bridge {
                     _ => String::new(),
                 };
                 let text = format!(
-                    "the server closed the connection before it answered {method}{why}; whether \
-                     it ran is unknown"
+                    "the server closed the connection before it answered {method}{why}; {LOOK_FIRST}"
                 );
                 let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
                 self.outcome_unknown(id, failure.with_status(status));
@@ -328,7 +330,7 @@ impl Bridge {
         }
         let text = format!(
             "the server closed the connection before it answered, and did not let the stream be \
-             resumed (HTTP {}); whether the request ran is unknown",
+             resumed (HTTP {}); {LOOK_FIRST}",
             head.status
         );
         let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
@@ -402,6 +404,7 @@ impl Bridge {
 
     /// Lets an open request wait for a timer.
     pub(super) fn wait(&mut self, id: &Id, wait: Duration, then: Then) {
+        self.note_wait(id, &then);
         self.serial += 1;
         let number = self.serial;
         if let Some(entry) = self.ledger.get_mut(id) {
@@ -473,6 +476,15 @@ pub(super) fn is_repeatable(method: &str) -> bool {
     REPEATABLE.contains(&method)
 }
 
+/// The error for a connection that broke when the request may have run.
+fn broken(trouble: &Trouble) -> Failure {
+    let failure = failure_of(trouble);
+    Failure {
+        text: format!("{}; {LOOK_FIRST}", failure.text),
+        ..failure
+    }
+}
+
 /// The error for an answer that is neither a message nor a known refusal.
 fn unusable(head: &Head, body: &Body) -> Failure {
     let what = classify::describe(head, body);
@@ -487,7 +499,13 @@ fn unusable(head: &Head, body: &Body) -> Failure {
         } else {
             Executed::Unknown
         };
-        Failure::new(Kind::HttpStatus, executed, what)
+        let next = match head.status {
+            401 | 403 | 407 => "check your token and what you are allowed there",
+            404 | 405 | 410 => "check the URL, or ask the server's operator",
+            429 | 500.. => "try again later, and tell the server's operator if it stays so",
+            _ => "the server does not take this request; ask its operator",
+        };
+        Failure::new(Kind::HttpStatus, executed, format!("{what}; {next}"))
     };
     failure.with_status(head.status)
 }

@@ -114,7 +114,7 @@ impl Bridge {
             call.begun = true;
         }
         let asked = Asked {
-            id: id.clone(),
+            id: id.detached(),
             generation,
             method: question.method().to_owned(),
             params: question.params().map(|params| for_modern(params).into()),
@@ -356,8 +356,12 @@ impl Bridge {
         // In the exchange of one request it is not about what another was asked itself.
         let is_it = |asked: &Asked| asked.is(&id, generation) && (asked.carried || !has_owner);
         let mut calls = self.suspended.calls.values_mut();
-        calls.any(|call| withdraw(&mut call.asked, is_it))
-            || withdraw(&mut self.suspended.held, is_it)
+        let is_withdrawn = calls.any(|call| withdraw(&mut call.asked, is_it))
+            || withdraw(&mut self.suspended.held, is_it);
+        if is_withdrawn {
+            self.limit_anew_in(generation);
+        }
+        is_withdrawn
     }
 
     fn too_many(&mut self, asked: &Asked) {
@@ -388,6 +392,9 @@ impl Bridge {
 
     /// Answers a question; `member` is `result` or `error`, the value raw JSON.
     pub(super) fn reply_upstream(&mut self, asked: &Asked, member: &str, value: &str) {
+        if asked.carried {
+            self.limit_anew_in(asked.generation);
+        }
         if self.outbox.len() >= limits::QUESTIONS {
             self.say_once("replies", Level::Warn, || {
                 let method = text::sanitize(&asked.method, 80);

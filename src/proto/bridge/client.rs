@@ -150,6 +150,7 @@ impl Bridge {
                 {
                     self.note_identity(stated.as_deref());
                     self.ledger.enter(message, stated, batch);
+                    self.watch_over(&id);
                     self.await_tool_list(&id);
                     return;
                 }
@@ -178,6 +179,7 @@ impl Bridge {
             return self.answer(batch, answer);
         }
         self.ledger.enter(message, stated, batch);
+        self.watch_over(&id);
         self.admit(&id);
     }
 
@@ -307,18 +309,10 @@ impl Bridge {
         if quiet || entry.via.server() == Era::Modern {
             return self.abandon(&entry);
         }
-        let upstream = entry.upstream.as_ref().map_or(&id, |upstream| upstream);
+        self.authorizing.forget(&id);
+        let upstream = entry.upstream.as_ref().unwrap_or(&id);
         let note = message.with_param("requestId", upstream.token());
-        match entry.place {
-            Place::Parked | Place::Held => self.authorizing.forget(&id),
-            Place::Exchange(ticket) => {
-                self.repurpose(ticket, Purpose::Abandoned);
-                self.post_cancellation(note, Some(ticket), entry.generation);
-            }
-            Place::Elsewhere | Place::Waiting(_) => {
-                self.post_cancellation(note, None, entry.generation);
-            }
-        }
+        self.leave_at_server(upstream, entry.place, entry.generation, note);
     }
 
     /// The client's answer to a question of the server.
@@ -335,6 +329,7 @@ impl Bridge {
         };
         if question.generation == self.link.generation {
             self.post_reply(message.with_id(&question.id), question.generation);
+            self.question_settled(&question);
         } else {
             self.debug(|| "the answer to a question of a lost session was dropped".into());
         }
@@ -367,6 +362,7 @@ impl Bridge {
 
     /// Strikes a request out, with everything that is kept for it.
     pub(super) fn strike(&mut self, id: &Id) -> Option<Entry> {
+        self.watch_no_more(id);
         self.forget_round(id);
         self.forget_listener(id);
         self.forget_upward(id);

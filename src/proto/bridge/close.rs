@@ -91,7 +91,8 @@ impl Bridge {
 
     fn finish(&mut self, answer: bool) {
         if answer {
-            let text = "the bridge was ended before the server answered";
+            let text = "the bridge was ended before the server answered; look at the server before you \
+                        repeat the request";
             let failure = Failure::new(Kind::Shutdown, Executed::Unknown, text);
             self.fail_parked(&failure);
             for id in self.ledger.select(|_| true) {

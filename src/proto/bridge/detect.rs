@@ -159,7 +159,8 @@ impl Bridge {
 
     /// No answer came, or not in time.
     pub(super) fn on_discover_lost(&mut self) {
-        let text = "the server did not answer \"server/discover\"";
+        let text =
+            "the server did not answer \"server/discover\"; \"mcp-bridge doctor URL\" shows why";
         let failure = Failure::new(Kind::Timeout, Executed::No, text);
         self.apply(Verdict::Open(&[Probe::Initialize]), Outcome::Fail(failure));
     }
@@ -560,6 +561,7 @@ fn undiscovered(version: &str) -> Discovered {
 }
 
 fn incompatible() -> Failure {
-    let text = "the server speaks no revision of the protocol that the bridge speaks";
+    let text = "the server speaks no revision of the protocol that the bridge speaks; a newer \
+                mcp-bridge may";
     Failure::new(Kind::NotMcp, Executed::No, text)
 }

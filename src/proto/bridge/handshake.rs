@@ -474,7 +474,10 @@ impl Bridge {
             .is_some_and(|handshake| handshake.transport == Transport::StreamableHttp)
     }
 
-    pub(super) fn no_mcp(head: &Head, body: &Body) -> Failure {
+    /// The error for an answer to the first message that is none of MCP's: what it is, and what to
+    /// do.
+    #[must_use]
+    pub fn no_mcp(head: &Head, body: &Body) -> Failure {
         let what = classify::describe(head, body);
         let (kind, executed, hint) = match head.status {
             200..=299 => (
@@ -485,7 +488,7 @@ impl Bridge {
             403 => (
                 Kind::HttpStatus,
                 Executed::No,
-                "the server does not allow this",
+                "the server does not allow this; check your token and what you are allowed there",
             ),
             404 | 405 => (
                 Kind::HttpStatus,
@@ -495,7 +498,7 @@ impl Bridge {
             _ => (
                 Kind::HttpStatus,
                 Executed::No,
-                "the server did not accept \"initialize\"",
+                "the server did not accept \"initialize\"; \"mcp-bridge doctor URL\" shows what it accepts",
             ),
         };
         Failure::new(kind, executed, format!("{what}; {hint}")).with_status(head.status)

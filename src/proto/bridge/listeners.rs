@@ -158,7 +158,8 @@ impl Bridge {
         }
         if self.listeners.open.len() >= limits::LISTENERS {
             let limit = limits::LISTENERS;
-            let text = format!("no more than {limit} subscriptions/listen can be open");
+            let text =
+                format!("no more than {limit} subscriptions/listen can be open; end one first");
             let failure = Failure::new(Kind::LimitExceeded, Executed::No, text);
             self.fail(id, &failure);
             return false;

@@ -14,8 +14,8 @@
 //! (answers to requests), `outbox` (notifications and responses on their way out), `authorize`
 //! (credentials were refused), `stand_in` (answers in the server's place), `tools` (which may be
 //! called), `listen` (the server's own stream), `stream` (that of HTTP+SSE), `remote` (a message
-//! came from the server), `recover` (a session was lost), `close` (the end), `trace` (the debug
-//! log). `link`, `contact`, `exchange` and `identity` keep the books on the connection, on first
+//! came from the server), `recover` (a session was lost), `patience` (no answer comes), `heartbeat`
+//! (the client is told so), `close` (the end), `trace` (the debug log). `link`, `contact`, `exchange` and `identity` keep the books on the connection, on first
 //! contact, on HTTP exchanges and on who the client is; this file holds what else they share.
 //!
 //! Requests are translated on their way out and answers on their way back, where client and server
@@ -39,6 +39,7 @@ mod detect;
 mod exchange;
 mod gaps;
 mod handshake;
+mod heartbeat;
 mod identity;
 mod levels;
 mod link;
@@ -47,6 +48,7 @@ mod listeners;
 mod modern;
 mod opening;
 mod outbox;
+mod patience;
 mod recall;
 mod recover;
 mod relay;
@@ -84,6 +86,7 @@ use self::link::{Barrier, Link, Owed, Phase};
 use self::listeners::Listeners;
 use self::modern::Catalog;
 use self::outbox::Outbox;
+use self::patience::Patience;
 use self::remote::Questions;
 use self::rounds::Rounds;
 pub use self::settings::{Protocol, Settings};
@@ -131,6 +134,7 @@ pub struct Bridge {
     listeners: Listeners,
     catalog: Catalog,
     upward: Upward,
+    patience: Patience,
     said: HashSet<&'static str>,
 }
 
@@ -207,6 +211,8 @@ enum Timer {
     /// A modern client's `subscriptions/listen`.
     Listener(Id, u64),
     OutboxRested,
+    /// A request has gone unanswered for a while.
+    Patience(Id),
     Ping,
     Posted(Ticket),
     Probe(Ticket),
@@ -276,6 +282,7 @@ impl Bridge {
             listeners: Listeners::default(),
             catalog: Catalog::default(),
             upward: Upward::default(),
+            patience: Patience::default(),
             said: HashSet::new(),
         }
     }
@@ -426,6 +433,7 @@ impl Bridge {
                 Timer::Listen(generation) => self.on_listen_timer(generation),
                 Timer::Listener(id, number) => self.on_listener_timer(&id, number),
                 Timer::OutboxRested => self.on_outbox_rested(),
+                Timer::Patience(id) => self.on_patience(&id),
                 Timer::Posted(ticket) => self.on_post_timeout(ticket),
                 Timer::Ping => self.on_ping_timer(),
                 Timer::Probe(ticket) => self.on_probe_timeout(ticket),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Barrier, Bridge, Exchange, Own, Parked, Phase, Purpose, Timer};
 use crate::proto::classify;
-use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::failure::{Executed, Failure, Kind, LOOK_FIRST};
 use crate::proto::json::quote;
 use crate::proto::ledger::{Entry, Place};
 use crate::proto::message::{Id, Message};
@@ -78,7 +78,10 @@ impl Bridge {
         entry.sessions += u32::from(entry.first_in_session);
         if entry.sessions > RESENDS {
             let what = classify::describe(head, body);
-            let text = format!("{what}; the server loses every session at once");
+            let text = format!(
+                "{what}; the server loses every session at once: tell its operator that sessions \
+                 have to reach the same instance"
+            );
             let failure = Failure::new(Kind::SessionLost, Executed::No, text);
             self.fail(id, &failure.with_status(head.status));
             return;
@@ -111,7 +114,7 @@ impl Bridge {
             return false;
         }
         self.own.retain(|_, own| *own != Own::Restore);
-        self.cancel_questions(|question| question.shared);
+        self.cancel_questions(|question| question.of.is_none());
         self.drop_listen();
         self.drop_sse();
         self.forget_tools();
@@ -299,8 +302,7 @@ impl Bridge {
             self.resend(id);
             return;
         }
-        let text =
-            "the server's session ended while this request ran; whether it finished is unknown";
+        let text = format!("the server's session ended while this request ran; {LOOK_FIRST}");
         self.fail(
             id,
             &Failure::new(Kind::SessionLost, Executed::Unknown, text),

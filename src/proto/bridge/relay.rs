@@ -48,7 +48,11 @@ impl Bridge {
             if change.is_some() {
                 return self.debug(|| "a change that nobody listens for: dropped".into());
             }
-            return self.line(message.text().clone());
+            if message.method() != "notifications/progress" || self.passes_progress_in(id, message)
+            {
+                self.line(message.text().clone());
+            }
+            return;
         };
         let asked = entry.upstream.as_ref().unwrap_or(&listener.id);
         let named = notices::subscription(message);

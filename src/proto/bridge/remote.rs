@@ -32,8 +32,10 @@ pub(super) struct Question {
     pub(super) id: Id,
     /// The session it was asked in.
     pub(super) generation: u32,
-    /// It came on a stream that belongs to no request.
-    pub(super) shared: bool,
+    /// The request in whose exchange it came; none if it came on a stream that belongs to none.
+    pub(super) of: Option<Id>,
+    /// Until then the limit for that request rests. `None`: it takes the client no time.
+    rests_until: Option<Instant>,
     ticket: Ticket,
 }
 
@@ -41,6 +43,17 @@ impl Questions {
     /// The question the client answers under this id.
     pub(super) fn take(&mut self, id: &Id) -> Option<Question> {
         self.open.remove(id)
+    }
+
+    /// Whether this request of this session may wait for the client's answer to one of them.
+    pub(super) fn hold_up(&self, id: &Id, generation: u32, now: Instant) -> bool {
+        self.open.values().any(|question| {
+            let is_meant = match &question.of {
+                Some(of) => of == id,
+                None => question.generation == generation,
+            };
+            is_meant && question.rests_until.is_some_and(|until| now < until)
+        })
     }
 }
 
@@ -316,9 +329,13 @@ impl Bridge {
             return;
         };
         let question = Question {
-            id,
+            id: id.detached(),
             generation: exchange.generation,
-            shared: !matches!(exchange.purpose, Purpose::Call(_)),
+            of: match &exchange.purpose {
+                Purpose::Call(id) => Some(id.detached()),
+                _ => None,
+            },
+            rests_until: (message.method() != "ping").then(|| self.now + limits::QUESTION_IDLE),
             ticket,
         };
         self.serial += 1;
@@ -364,12 +381,15 @@ impl Bridge {
                     Some(shown.clone())
                 });
                 if let Some(shown) = shown {
-                    self.questions.open.remove(&shown);
+                    if let Some(question) = self.questions.take(&shown) {
+                        self.question_settled(&question);
+                    }
                     let line = message.with_param("requestId", shown.token());
                     self.line_when_initialized(line, false);
                 }
             }
             "notifications/message" => self.line(message.text().clone()),
+            "notifications/progress" if !self.passes_progress(message) => {}
             _ => self.line_when_initialized(message.text().clone(), false),
         }
     }
@@ -400,12 +420,25 @@ impl Bridge {
             .map(|(shown, _)| shown.clone())
             .collect();
         for shown in gone {
-            self.questions.open.remove(&shown);
+            if let Some(question) = self.questions.take(&shown) {
+                self.question_settled(&question);
+            }
             let id = shown.token();
             let text = format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the connection to the server was lost"}}}}"#
             );
             self.line_when_initialized(text.into(), false);
+        }
+    }
+
+    /// The client was asked this, and is not any more: it is the server's turn.
+    pub(super) fn question_settled(&mut self, question: &Question) {
+        if question.rests_until.is_none() {
+            return;
+        }
+        match &question.of {
+            Some(id) => self.limit_anew(id),
+            None => self.limit_anew_in(question.generation),
         }
     }
 

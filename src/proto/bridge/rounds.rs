@@ -15,7 +15,7 @@ use super::tasks::Driven;
 use super::{Bridge, Timer, TimerKey, to_modern};
 use crate::proto::era::result::InputRequired;
 use crate::proto::era::{errors, meta};
-use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::failure::{Executed, Failure, Kind, LOOK_FIRST};
 use crate::proto::json::quote;
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message};
@@ -350,6 +350,7 @@ impl Bridge {
         {
             self.give_up_later(&id);
         } else {
+            self.limit_anew(&id);
             self.go_on(&id);
         }
         true
@@ -436,8 +437,10 @@ impl Bridge {
         if round.is_none_or(|round| round.count == 0) {
             return false;
         }
-        let text = "the server asked for more before it would go on, and is served in another \
-                    revision of the protocol now; whether anything ran is unknown";
+        let text = format!(
+            "the server asked for more before it would go on, and is served in another revision of \
+             the protocol now; {LOOK_FIRST}"
+        );
         self.fail(
             id,
             &Failure::new(Kind::SessionLost, Executed::Unknown, text),

@@ -48,6 +48,7 @@ impl Bridge {
         if let Some(entry) = self.ledger.get_mut(id) {
             entry.place = Place::Exchange(ticket);
         }
+        self.limit_anew(id);
     }
 
     /// How a request travels now.

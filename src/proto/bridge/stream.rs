@@ -87,7 +87,10 @@ impl Bridge {
     /// The stream is not one of HTTP+SSE.
     pub(super) fn no_endpoint(&mut self, what: &str) {
         self.drop_sse();
-        let text = format!("{}: {what}", text::public_url(&self.link.base));
+        let text = format!(
+            "{}: {what}; check the URL, which usually ends in /mcp or /sse",
+            text::public_url(&self.link.base)
+        );
         let failure = Failure::new(Kind::NotMcp, Executed::No, text);
         self.try_next(Outcome::Fail(failure));
     }
@@ -127,7 +130,7 @@ impl Bridge {
         if self.now.saturating_duration_since(exchange.since) >= ALIVE {
             self.link.recoveries.sse_failures = 0;
         }
-        let text = format!("the server's event stream ended{why}");
+        let text = format!("the server's event stream ended{why}; repeat the request");
         let failure = Failure::new(Kind::StreamEnded, Executed::No, text);
         self.link.phase = Phase::Lost {
             since: self.now,

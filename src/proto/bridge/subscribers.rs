@@ -39,7 +39,8 @@ impl Bridge {
         let count = self.client.subscriptions.len() + self.subscription.pending.len();
         if count >= limits::SUBSCRIPTIONS {
             let limit = limits::SUBSCRIPTIONS;
-            let text = format!("no more than {limit} resources can be subscribed to");
+            let text =
+                format!("no more than {limit} resources can be subscribed to; give one up first");
             let failure = Failure::new(Kind::LimitExceeded, Executed::No, text);
             return self.fail(id, &failure);
         }

@@ -442,7 +442,7 @@ impl Bridge {
         for pending in &mut self.subscription.pending {
             pending.tries += u32::from(asked.uris.contains(&pending.uri));
         }
-        let text = "the server did not acknowledge the subscription";
+        let text = "the server did not acknowledge the subscription; try again later";
         let failure = Failure::new(Kind::StreamEnded, Executed::No, text);
         for pending in self.take_pending(|pending| pending.tries >= TRIES) {
             self.fail(&pending.id, &failure);

@@ -16,7 +16,7 @@ use super::carrier::{self, Asked};
 use super::close::Closing;
 use super::{Bridge, Parked, Purpose, Timer, TimerKey};
 use crate::proto::era::{errors, meta, result, values};
-use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::failure::{Executed, Failure, Kind, LOOK_FIRST};
 use crate::proto::ledger::Place;
 use crate::proto::limits;
 use crate::proto::message::{Id, Message, member};
@@ -230,6 +230,7 @@ impl Bridge {
         if !self.ledger.rename(id, inner.clone()) {
             return;
         }
+        self.watch_no_more(id);
         self.move_call(id, &inner);
         let (state, until) = (self.new_state(), self.now + limits::SUSPENDED_FOR);
         let Some(call) = self.suspended.calls.get_mut(&inner) else {
@@ -360,8 +361,8 @@ impl Bridge {
                 .iter()
                 .any(|asked| self.is_gone(asked.generation))
         }) {
-            let text = "the server's session was lost while the client was asked; whether the \
-                        request finished is unknown";
+            let text =
+                format!("the server's session was lost while the client was asked; {LOOK_FIRST}");
             self.give_up_suspended(inner);
             let failure = Failure::new(Kind::SessionLost, Executed::Unknown, text);
             return self.fail(id, &failure);
@@ -377,6 +378,7 @@ impl Bridge {
         let plain = plain.unwrap_or_else(|| message.clone());
         if self.ledger.take_up(inner, id, plain) {
             self.move_call(inner, id);
+            self.limit_anew(id);
             self.deliver_notices(id);
         }
     }
@@ -471,7 +473,8 @@ impl Bridge {
         let answer = if fits {
             answer
         } else {
-            let text = "the server's answer was too large to be kept until the client came back";
+            let text = "the server's answer was too large to be kept until the client came back; ask \
+                        for less";
             Failure::new(Kind::LimitExceeded, Executed::Unknown, text).answer(id)
         };
         suspension.answer.get_or_insert(answer);
@@ -557,18 +560,12 @@ impl Bridge {
             return;
         };
         self.debug(|| "the client did not come back with answers; the request is given up".into());
-        let upstream = entry.upstream.as_ref().unwrap_or(inner).token();
-        let note = format!(
-            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{upstream},"reason":"the client did not answer"}}}}"#
-        );
-        match entry.place {
-            Place::Exchange(ticket) if has_note => {
-                self.repurpose(ticket, Purpose::Abandoned);
-                self.post_cancellation(note.into(), Some(ticket), entry.generation);
-            }
-            Place::Exchange(ticket) => self.cancel_exchange(ticket),
-            _ if has_note => self.post_cancellation(note.into(), None, entry.generation),
-            _ => {}
+        if has_note {
+            let upstream = entry.upstream.as_ref().unwrap_or(inner);
+            let reason = "the client did not answer";
+            self.give_up_at_server(upstream, entry.place, entry.generation, reason);
+        } else if let Place::Exchange(ticket) = entry.place {
+            self.cancel_exchange(ticket);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Bridge, Exchange, Own, Phase, Purpose, Timer};
 use crate::proto::era::result::{self, Sort};
 use crate::proto::era::tasks::{POLL, POLL_LEAST, Status, Task};
 use crate::proto::era::{capabilities, errors, meta};
-use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::failure::{Executed, Failure, Kind, LOOK_FIRST};
 use crate::proto::json::quote;
 use crate::proto::ledger::Via;
 use crate::proto::message::{Id, Message, member};
@@ -36,8 +36,8 @@ pub(super) struct Driven {
     renewals: u32,
     /// The error that answers were refused with.
     refused: Option<Message>,
-    /// What the client was told of its state.
-    told: Option<String>,
+    /// What it last said of its state.
+    said: Option<String>,
     /// It came to an end.
     over: bool,
 }
@@ -58,7 +58,7 @@ impl Driven {
             failures: 0,
             renewals: 0,
             refused: None,
-            told: None,
+            said: None,
             over: false,
         }
     }
@@ -150,6 +150,14 @@ impl Bridge {
     fn tell_status(&mut self, id: &Id, message: Option<String>) {
         let Some(message) = message else { return };
         let message = text::sanitize(&message, limits::QUOTED_CHARS);
+        let Some(driven) = self.driven(id) else {
+            return;
+        };
+        if driven.said.as_ref() == Some(&message) {
+            return;
+        }
+        driven.said = Some(message.clone());
+        self.limit_anew(id);
         let Some(entry) = self.ledger.get(id) else {
             return;
         };
@@ -157,17 +165,16 @@ impl Bridge {
             return;
         };
         let last = self.catalog.progress.get(id).copied().unwrap_or_default();
+        let beaten = self.patience.get(id).and_then(|vigil| vigil.told);
+        let last = beaten.map_or(last, |told| told.max(last));
         let (progress, quoted) = (last + 1.0, quote(&message));
         let line = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{progress},"message":{quoted}}}}}"#
         );
-        let Some(driven) = self.driven(id) else {
-            return;
-        };
-        if progress <= last || driven.told.as_ref() == Some(&message) {
+        if progress <= last {
             return;
         }
-        driven.told = Some(message);
+        self.passes_progress_of(id, Some(progress));
         self.catalog.progress.insert(id.clone(), progress);
         self.line_when_initialized(line.into(), false);
     }
@@ -230,8 +237,10 @@ impl Bridge {
     }
 
     fn task_is_gone(&mut self, id: &Id) {
-        let text = "the server ran this call as a task, and is served in another revision of the \
-                    protocol now; whether it finished is unknown";
+        let text = format!(
+            "the server ran this call as a task, and is served in another revision of the protocol \
+             now; {LOOK_FIRST}"
+        );
         self.fail(
             id,
             &Failure::new(Kind::SessionLost, Executed::Unknown, text),
@@ -456,8 +465,10 @@ impl Bridge {
         driven.failures += 1;
         let failures = driven.failures;
         if failures > limits::TASK_FAILURES {
-            let text = "the server ran this call as a task, and does not say any more how far it \
-                        is; whether it finished is unknown";
+            let text = format!(
+                "the server ran this call as a task, and does not say any more how far it is; \
+                 {LOOK_FIRST}"
+            );
             let failure = Failure::new(Kind::StreamEnded, Executed::Unknown, text);
             return self.fail(id, &failure);
         }

@@ -358,6 +358,9 @@ impl Bridge {
                     return;
                 }
                 let progress: Option<f64> = message.param("progress");
+                if !self.passes_progress_of(id, progress) {
+                    return;
+                }
                 let last = self.catalog.progress.get(id).copied();
                 let Some(progress) = progress.filter(|now| last.is_none_or(|last| *now > last))
                 else {

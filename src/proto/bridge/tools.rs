@@ -55,7 +55,8 @@ impl Bridge {
         }
         let failure = |text: String| Failure::new(Kind::ToolNotAvailable, Executed::No, text);
         let Some(name) = call.params().and_then(filter::called_tool) else {
-            let text = "the call does not name one tool, so the tool options cannot be applied";
+            let text = "the call does not name one tool, so the tool options cannot be applied; the \
+                        client has to send one \"name\"";
             return Verdict::Refused(failure(text.to_owned()));
         };
         let Some(refusal) = self.settings.filter.refusal(&name) else {
@@ -232,7 +233,9 @@ impl Bridge {
         } else {
             "the call"
         };
-        let text = format!("{who} needs the server's list of tools, which cannot be read: {why}");
+        let text = format!(
+            "{who} needs the server's list of tools, which cannot be read: {why}; try again later"
+        );
         Failure::new(Kind::ToolNotAvailable, Executed::No, text)
     }
 

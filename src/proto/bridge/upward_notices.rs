@@ -81,6 +81,9 @@ impl Bridge {
             return;
         };
         call.progress = Some(progress);
+        if !self.passes_progress_of(id, Some(progress)) {
+            return;
+        }
         let entry = self.ledger.get(id);
         let token = entry.and_then(|entry| meta::progress_token(entry.message.params()));
         if let Some(token) = token

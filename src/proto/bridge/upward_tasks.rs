@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::{Bridge, Exchange, Own, Phase, Then};
 use crate::proto::era::tasks::{self, Status, Task};
 use crate::proto::era::{errors, meta};
-use crate::proto::failure::{Executed, Failure, Kind};
+use crate::proto::failure::{Executed, Failure, Kind, LOOK_FIRST};
 use crate::proto::ledger::Place;
 use crate::proto::message::{Id, Message, member};
 use crate::proto::{Head, limits};
@@ -277,7 +277,9 @@ impl Bridge {
         if driven.failed <= limits::TASK_ASKED {
             return self.wait(id, wait, Then::AskForTask);
         }
-        let text = "the server does not tell any more how far the task of this call is";
+        let text = format!(
+            "the server does not tell any more how far the task of this call is; {LOOK_FIRST}"
+        );
         self.fail(
             id,
             &Failure::new(Kind::StreamEnded, Executed::Unknown, text),

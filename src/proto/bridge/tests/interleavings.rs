@@ -62,6 +62,17 @@ impl Dice {
     }
 }
 
+/// `--call-timeout` and `--heartbeat` of a conversation. Numbers of their own, so that the others
+/// stay as they were.
+fn limits_of(seed: u64) -> (Option<u64>, Option<u64>) {
+    if PINNED.contains(&seed) {
+        return (None, None);
+    }
+    let mut dice = Dice(seed ^ 0xBEA7);
+    let limit = dice.pick(&[None, None, Some(1), Some(5), Some(40)]);
+    (limit, dice.pick(&[None, None, Some(1), Some(7)]))
+}
+
 /// One conversation.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Game {
@@ -85,6 +96,11 @@ struct Game {
     initialized: bool,
     questions: Vec<Value>,
     legs: Vec<Leg>,
+    /// `--call-timeout` and `--heartbeat`, in seconds.
+    call_timeout: Option<u64>,
+    heartbeat: Option<u64>,
+    /// The last progress of each request, and whether a heartbeat was among it.
+    told: BTreeMap<String, (f64, bool)>,
     /// What was acknowledged, by the id of the `subscriptions/listen`.
     granted: BTreeMap<String, Value>,
 
@@ -124,10 +140,13 @@ impl Game {
         let upgrade = dice.percent(80);
         let legacy_first = who == Who::Both && dice.percent(20);
         let bare = dice.percent(20);
+        let (call_timeout, heartbeat) = limits_of(seed);
         let world = World::with(|settings| {
             settings.credentials = credentials;
             settings.upgrade = upgrade;
             settings.legacy_first = legacy_first;
+            settings.call_timeout = call_timeout.map(Duration::from_secs);
+            settings.heartbeat = heartbeat.map(Duration::from_secs);
             settings.debug = false;
             settings.seed = seed;
             if kind == Kind::Sse && bare {
@@ -136,7 +155,12 @@ impl Game {
         });
         Self {
             world,
-            story: vec![format!("{who:?} client, {kind:?} server, {credentials:?}")],
+            story: vec![format!(
+                "{who:?} client, {kind:?} server, {credentials:?}, {call_timeout:?} {heartbeat:?}"
+            )],
+            call_timeout,
+            heartbeat,
+            told: BTreeMap::new(),
             calm: false,
             wild: dice.pick(&[0, 5, 15, 40]),
             authorizations: 0,
@@ -316,6 +340,8 @@ impl Bridge {
         let mended = listening > 0 || catalog.contains("mended: {}");
         let none = mended && self.catalog.progress.is_empty();
         expect("catalog", none, catalog);
+        let patience = &self.patience;
+        expect("patience", patience.is_empty(), format!("{patience:?}"));
         let questions = format!("{:?}", self.questions);
         let none = !stands || questions.contains("open: {}");
         expect("questions", none, questions);

@@ -7,7 +7,9 @@
 //! | `contact` | first contact in either era: refusals, streams, people, memory, both eras on one pipe |
 //! | `downward` | a legacy client before a modern server that is slow, sloppy or means harm |
 //! | `first_contact` | which transport, retries, giving up |
+//! | `heartbeat` | what the client is told of while the server is silent |
 //! | `interleavings` | random clients before random servers, and what must hold whatever happens |
+//! | `patience` | requests that the server leaves unanswered, between every pair of eras |
 //! | `recovery` | lost sessions and streams |
 //! | `rounds` | a modern server's questions and tasks before a legacy client |
 //! | `signing_in` | refused credentials, answers in the server's place |
@@ -21,7 +23,9 @@ mod contact;
 mod downward;
 mod eras;
 mod first_contact;
+mod heartbeat;
 mod interleavings;
+mod patience;
 mod recovery;
 mod rounds;
 mod signing_in;

@@ -33,7 +33,7 @@ pub(super) struct World {
     /// The keys of all exchanges ever started.
     pub(super) history: Vec<String>,
     running: HashMap<Ticket, Posted>,
-    lines: Vec<Value>,
+    pub(super) lines: Vec<Value>,
     /// How often each request id was asked and not answered.
     open: HashMap<String, usize>,
     pub(super) said: Vec<(Level, String)>,

@@ -278,6 +278,9 @@ impl Game {
         if !self.calm && dice.percent(5) {
             let id = self.new_id();
             params["arguments"]["n"] = self.serial.into();
+            if params["_meta"].get("progressToken").is_some() {
+                params["_meta"]["progressToken"] = id.clone();
+            }
             self.modern_client_sends(&id, &leg.method, &params);
         }
         true
@@ -335,6 +338,7 @@ impl Game {
                     legacy || self.was_modern || self.open.contains(&name),
                     "progress of nothing open: {line}"
                 );
+                self.check_progress(name, params, line);
             }
             "notifications/cancelled" => {
                 let name = name_of(&params["requestId"]);
@@ -362,6 +366,29 @@ impl Game {
             }
             _ => self.check_change(method, params, tag, line),
         }
+    }
+
+    /// Progress grows from the first heartbeat on, and heartbeats are of what is open alone. The
+    /// server's own progress has no words here.
+    fn check_progress(&mut self, name: String, params: &Value, line: &Value) {
+        let is_beat = params.get("message").is_some();
+        if !is_beat && !self.open.contains(&name) {
+            return;
+        }
+        let progress = params["progress"].as_f64().expect("no progress");
+        let known = self.told.get(&name).copied();
+        let was_beaten = known.is_some_and(|(_, beaten)| beaten);
+        if is_beat {
+            assert!(self.heartbeat.is_some(), "a heartbeat unasked: {line}");
+            assert!(self.open.contains(&name), "a heartbeat for nobody: {line}");
+            let listens = self.asked[&name].method == "subscriptions/listen";
+            assert!(!listens, "a heartbeat of what has no end: {line}");
+        }
+        if is_beat || was_beaten {
+            let grows = known.is_none_or(|(last, _)| progress > last);
+            assert!(grows, "progress that does not grow: {line} after {known:?}");
+        }
+        self.told.insert(name, (progress, is_beat || was_beaten));
     }
 
     fn check_change(&self, method: &str, params: &Value, tag: Option<&Value>, line: &Value) {
@@ -402,7 +429,12 @@ impl Game {
         }
         let Some(result) = line.get("result") else {
             let code = line["error"]["code"].as_i64().expect("no code in an error");
-            assert!(line["error"]["message"].is_string(), "no message: {line}");
+            let message = line["error"]["message"].as_str().expect("no message");
+            if message.contains("--call-timeout") {
+                assert!(self.call_timeout.is_some(), "a limit unasked: {line}");
+                let endless = ["initialize", "subscriptions/listen"];
+                assert!(!endless.contains(&asked.method.as_str()), "limited: {line}");
+            }
             let translated = asked.era == Era::Modern && !self.was_modern;
             let forbidden = translated && matches!(code, -32042 | -32002);
             assert!(!forbidden, "an error of the other era: {line}");
