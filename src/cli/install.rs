@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::typed::Typed;
 use super::{Cli, Secret};
+use crate::proto::clients::mcp_remote::Known;
 use crate::proto::clients::{Client, Scope};
 
 /// What was typed for `install`.
@@ -94,6 +95,27 @@ impl Install {
             typed,
             writing: Writing::new(matches),
         }
+    }
+
+    /// Every option of the bridge.
+    #[must_use]
+    pub fn known() -> Vec<Known> {
+        let options = options_of_the_bridge();
+        options
+            .filter_map(|option| {
+                Some(Known {
+                    name: option.get_long()?.to_owned(),
+                    takes_value: !matches!(option.get_action(), ArgAction::SetTrue),
+                    is_repeatable: matches!(option.get_action(), ArgAction::Append),
+                })
+            })
+            .collect()
+    }
+
+    /// The variable that stands for the option of this long name, without dashes.
+    #[must_use]
+    pub fn variable(option: &str) -> String {
+        super::layers::variable(option)
     }
 }
 

@@ -13,6 +13,7 @@ use clap::{ArgAction, ArgMatches, Command, FromArgMatches as _, Id};
 
 use super::completions::Completions;
 use super::doctor::Doctor;
+use super::help;
 use super::install::{Install, Pack, Uninstall};
 use super::mode::{Logout, Mode, Status};
 use super::typed::{self, Typed};
@@ -77,7 +78,9 @@ impl Parsed {
             .try_get_matches_from(std::iter::once(&program).chain(&args))
         {
             Ok(matches) => matches,
-            Err(error) if !error.use_stderr() => return Ok(Self::Answer(error)),
+            Err(error) if !error.use_stderr() => {
+                return Ok(Self::Answer(help::answer(error, &command, mode, &program)));
+            }
             Err(error) => return Err(wrong(error)),
         };
         let beneath = if mode.takes_environment() {
@@ -94,7 +97,7 @@ impl Parsed {
         let cli = || {
             let mut cli = Cli::from_arg_matches(&matches).map_err(wrong)?;
             cli.typed = typed_names(&command, &typed);
-            Ok(cli)
+            Ok::<_, Failure>(cli)
         };
         let options = || -> Result<Vec<Typed>, Failure> {
             typed::typed(&Mode::Bridge.command(), &command, &typed).map_err(|name| {
@@ -201,7 +204,7 @@ fn environment(
         if matches!(arg.get_action(), ArgAction::Append) || !is_wanted(arg.get_id()) {
             continue;
         }
-        let variable = format!("{VARIABLE_PREFIX}{}", name.replace('-', "_").to_uppercase());
+        let variable = variable(name);
         let Some(value) = env(&variable) else {
             continue;
         };
@@ -224,6 +227,11 @@ fn environment(
         });
     }
     Ok(found)
+}
+
+/// The variable that stands for the option of this long name, without dashes.
+pub(crate) fn variable(name: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", name.replace('-', "_").to_uppercase())
 }
 
 /// `--name=value`.

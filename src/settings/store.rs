@@ -58,7 +58,10 @@ pub(super) fn store(
 }
 
 /// The home directory: what the variable says, else what the system knows.
-fn home(env: &impl Fn(&str) -> Option<OsString>, notices: &mut Vec<Notice>) -> Option<PathBuf> {
+pub(super) fn home(
+    env: &impl Fn(&str) -> Option<OsString>,
+    notices: &mut Vec<Notice>,
+) -> Option<PathBuf> {
     let (home, problem) = match env(HOME) {
         Some(value) if value.is_empty() => (None, format!("{HOME} is empty")),
         Some(value) => {

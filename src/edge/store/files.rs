@@ -161,7 +161,7 @@ impl Files {
         match read(&path) {
             Ok((content, closed)) => {
                 if let Some(text) = closed {
-                    self.notes.warn(Kind::StoreInsecure, &text);
+                    self.notes.mended(Kind::StoreInsecure, &text);
                 }
                 Some(content)
             }
@@ -341,7 +341,7 @@ impl Files {
         match prepare(base, &folder, create) {
             Ok(closed) => {
                 for text in closed {
-                    self.notes.warn(Kind::StoreInsecure, &text);
+                    self.notes.mended(Kind::StoreInsecure, &text);
                 }
                 Ok(folder)
             }

@@ -21,6 +21,8 @@ const POLL: Duration = Duration::from_millis(50);
 const LEASE_POLL: Duration = Duration::from_millis(200);
 /// How often, and after which pauses, a lock is tried that is held for one write only.
 const BRIEF: (u32, Duration) = (200, Duration::from_millis(5));
+/// The same for a lock that is held for several writes: ten seconds.
+const PATIENT: (u32, Duration) = (200, Duration::from_millis(50));
 
 /// What is locked. Whoever needs both takes [`Lock::SignIn`] first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,23 @@ impl Keys<'_> {
             }
         }
         None
+    }
+
+    /// A lock that others hold for no longer than it takes to write a few files.
+    pub(super) fn hold(&self, name: &str) -> Result<Held, Failure> {
+        let mut holder = None;
+        for _ in 0..PATIENT.0 {
+            match self.acquire(name)? {
+                Attempt::Taken(by) => return Ok(Held { _by: by }),
+                Attempt::Busy(process) => holder = process,
+            }
+            std::thread::sleep(PATIENT.1);
+        }
+        let text = format!(
+            "another process{} is still changing configuration files; try again in a moment, or end that process",
+            self::holder(holder)
+        );
+        Err(Failure::new(Kind::LockTimeout, Executed::No, text))
     }
 
     pub(super) async fn lease(&self, wait: Duration) -> Result<Lease, Failure> {

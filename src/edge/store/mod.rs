@@ -9,6 +9,7 @@
 //!                   KEY.keychain.json                  what the keychain holds, with --store keychain
 //!                   KEY.renewal.lock KEY.sign-in.lock  locks, never removed
 //!                   KEY.state.lock                     for one change of KEY.json
+//!                   installs.json installs.files.lock  changes of clients' configuration files
 //! ```
 //!
 //! In: reading, replacing, locking and removing these files, safely against crashes, other
@@ -24,6 +25,7 @@
 mod files;
 mod format;
 mod guard;
+mod installs;
 mod keychain;
 mod lease;
 mod lock;
@@ -41,9 +43,11 @@ use zeroize::Zeroizing;
 
 use self::files::{Content, Files, Room};
 pub use self::files::{SHARED_FOLDER, Stamp};
+pub use self::installs::{Before, Installed, Installs};
 use self::keychain::{KEPT, Keychain};
 use self::lock::Keys;
 pub use self::lock::{Held, Lease, Lock};
+pub use self::notes::Fault;
 pub use self::state::{Initialize, LastError, Met, PendingSignIn, State, Suspicion, fingerprint};
 use crate::proto::Level;
 use crate::proto::auth::client::{Client, Provenance};
@@ -119,6 +123,12 @@ impl Store {
     #[must_use]
     pub fn take_notes(&self) -> Vec<(Level, String)> {
         self.files.notes.take()
+    }
+
+    /// Everything that was found wrong so far, whether it was taken as a note or not.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.files.notes.all()
     }
 }
 
