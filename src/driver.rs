@@ -17,6 +17,7 @@ use crate::edge::log;
 use crate::edge::remote::Remote;
 use crate::edge::stdio::{FromClient, Output as Stdout};
 use crate::edge::store::{Entry, Initialize, Met, State, fingerprint};
+use crate::error::FailureKind;
 use crate::proto::era::Era;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::headers::UserHeaders;
@@ -214,7 +215,8 @@ impl HeaderCommands {
                 Err(error) => Some(error.to_string()),
             };
             if let Some(problem) = problem {
-                log::say(Level::Error, &problem);
+                let kind = FailureKind::HeaderCommand.as_str();
+                log::say(Level::Error, &format!("{problem} [{kind}]"));
                 ok = false;
             }
         }

@@ -88,11 +88,16 @@ impl Launcher {
     /// [`LAUNCH`]: await it beside the listener that the browser comes back to. Dropping the future
     /// stops nothing.
     pub async fn open(&self, url: &Url) -> Launch {
-        let env = |name: &str| self.variable(name).map(OsStr::to_owned);
-        match unavailable_reason(&env) {
+        match self.unavailable() {
             Some(reason) => Launch::Unavailable(reason),
             None => self.open_within(url, LAUNCH).await,
         }
+    }
+
+    /// Why no browser can be expected to open here, as a part of a sentence; `None` when one can.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<&'static str> {
+        unavailable_reason(&|name: &str| self.variable(name).map(OsStr::to_owned))
     }
 
     async fn open_within(&self, url: &Url, limit: Duration) -> Launch {

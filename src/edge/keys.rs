@@ -309,7 +309,10 @@ fn fill(bytes: &mut [u8]) -> Result<(), Failure> {
 }
 
 fn no_randomness() -> Failure {
-    failure("the operating system gives no random numbers, without which no sign-in is safe")
+    failure(
+        "the operating system gives no random numbers, without which no sign-in is safe; restart \
+         this machine",
+    )
 }
 
 fn failure(text: &str) -> Failure {

@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::error::FailureKind;
 use crate::proto::Level;
 use crate::proto::secret::{Secret, mask_quoted};
 use crate::proto::text::sanitize;
@@ -34,6 +35,9 @@ pub const QUEUE_LINES: usize = 1024;
 /// bytes.
 pub const LOG_FILE_LIMIT: u64 = 10 << 20;
 
+/// Most bytes of lines that [`LogSettings::keep`] keeps; of more, the oldest go.
+pub const KEPT_BYTES: usize = 512 << 10;
+
 /// How long the end of the process waits for lines that are not yet written.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
 
@@ -47,11 +51,16 @@ static SECRETS: Mutex<Secrets> = Mutex::new(Secrets(VecDeque::new()));
 
 /// What to say, where and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct LogSettings {
     /// Debug lines on stderr too.
     pub debug: bool,
     /// Nothing on stderr below [`Level::Error`]; stronger than `debug`.
     pub silent: bool,
+    /// Nothing on stderr but what [`tell`] says; stronger than both.
+    pub quiet: bool,
+    /// Keep the lines of every level in memory, for [`kept`].
+    pub keep: bool,
     /// File that gets every line of every level.
     pub file: Option<PathBuf>,
     /// JSON objects instead of text, on stderr and in the file.
@@ -71,7 +80,8 @@ pub fn init(settings: &LogSettings) -> Guard {
         logger
     });
     if let Some(problem) = file_problem {
-        say(Level::Error, &problem);
+        let kind = FailureKind::File.as_str();
+        say(Level::Error, &format!("{problem} [{kind}]"));
     }
     Guard
 }
@@ -80,6 +90,18 @@ pub fn init(settings: &LogSettings) -> Guard {
 pub fn say(level: Level, text: &str) {
     if let Some(logger) = LOGGER.get() {
         logger.say(level, text, now());
+    }
+}
+
+/// Says that something of our own is broken: on stderr too, whatever the settings.
+pub fn alarm(text: &str) {
+    say(Level::Error, text);
+    if let Some(logger) = LOGGER.get()
+        && !logger.is_for_stderr(Level::Error)
+    {
+        let (text, _) = without_secrets(text);
+        let line = logger.format.line(Level::Error, &text, now(), false);
+        logger.stderr.push(line);
     }
 }
 
@@ -95,6 +117,17 @@ pub fn tell(text: &str, address: &str) {
     }
 }
 
+/// The lines that [`LogSettings::keep`] kept, each with its end and without secrets that are known
+/// by now. Before the first of them it says how many there were once.
+#[must_use]
+pub fn kept() -> String {
+    let kept = LOGGER.get().and_then(|logger| logger.kept.as_ref());
+    let text = kept.map_or_else(String::new, |kept| {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).text()
+    });
+    without_secrets(&text).0.into_owned()
+}
+
 /// Masks this in every line from now on. Whoever says something leaves secrets out; this is for the
 /// day when that was forgotten.
 pub fn keep_out(secret: &Secret) {
@@ -108,6 +141,38 @@ fn without_secrets(text: &str) -> (Cow<'_, str>, bool) {
     match secrets.mask(text) {
         Some(masked) => (Cow::Owned(masked), true),
         None => (Cow::Borrowed(text), false),
+    }
+}
+
+/// The last lines.
+#[derive(Default)]
+struct Kept {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    dropped: usize,
+}
+
+impl Kept {
+    fn push(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > KEPT_BYTES
+            && let Some(oldest) = self.lines.pop_front()
+        {
+            self.bytes -= oldest.len();
+            self.dropped += 1;
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = match self.dropped {
+            0 => String::new(),
+            dropped => format!("({dropped} earlier lines were dropped)\n"),
+        };
+        for line in &self.lines {
+            text.push_str(&String::from_utf8_lossy(line));
+        }
+        text
     }
 }
 
@@ -153,9 +218,11 @@ impl Drop for Guard {
 
 struct Logger {
     format: Format,
-    threshold: Level,
+    /// The lowest level that stderr gets; `None`: it gets none.
+    threshold: Option<Level>,
     stderr: Sink,
     file: Option<Sink>,
+    kept: Option<Mutex<Kept>>,
 }
 
 impl Logger {
@@ -184,6 +251,7 @@ impl Logger {
                 threshold: threshold(settings),
                 stderr,
                 file,
+                kept: settings.keep.then(Mutex::default),
             },
             problem,
         )
@@ -191,7 +259,11 @@ impl Logger {
 
     /// Whether any output gets lines of this level.
     fn is_read(&self, level: Level) -> bool {
-        self.file.is_some() || level >= self.threshold
+        self.file.is_some() || self.kept.is_some() || self.is_for_stderr(level)
+    }
+
+    fn is_for_stderr(&self, level: Level) -> bool {
+        self.threshold.is_some_and(|threshold| level >= threshold)
     }
 
     fn say(&self, level: Level, text: &str, time: SystemTime) {
@@ -207,12 +279,17 @@ impl Logger {
     }
 
     fn push(&self, level: Level, text: &str, time: SystemTime) {
-        if level >= self.threshold {
+        if self.is_for_stderr(level) {
             self.stderr
                 .push(self.format.line(level, text, time, level == Level::Debug));
         }
         if let Some(file) = &self.file {
             file.push(self.format.line(level, text, time, true));
+        }
+        if let Some(kept) = &self.kept {
+            let line = self.format.line(level, text, time, true);
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(line);
         }
     }
 
@@ -224,12 +301,13 @@ impl Logger {
     }
 }
 
-/// The lowest level that stderr gets.
-fn threshold(settings: &LogSettings) -> Level {
+/// The lowest level that stderr gets, if it gets any.
+fn threshold(settings: &LogSettings) -> Option<Level> {
     match settings {
-        LogSettings { silent: true, .. } => Level::Error,
-        LogSettings { debug: true, .. } => Level::Debug,
-        _ => Level::Info,
+        LogSettings { quiet: true, .. } => None,
+        LogSettings { silent: true, .. } => Some(Level::Error),
+        LogSettings { debug: true, .. } => Some(Level::Debug),
+        _ => Some(Level::Info),
     }
 }
 
@@ -634,10 +712,15 @@ mod tests {
             silent,
             ..LogSettings::default()
         };
-        assert_eq!(threshold(&settings(false, false)), Level::Info);
-        assert_eq!(threshold(&settings(true, false)), Level::Debug);
-        assert_eq!(threshold(&settings(false, true)), Level::Error);
-        assert_eq!(threshold(&settings(true, true)), Level::Error);
+        assert_eq!(threshold(&settings(false, false)), Some(Level::Info));
+        assert_eq!(threshold(&settings(true, false)), Some(Level::Debug));
+        assert_eq!(threshold(&settings(false, true)), Some(Level::Error));
+        assert_eq!(threshold(&settings(true, true)), Some(Level::Error));
+        let quiet = LogSettings {
+            quiet: true,
+            ..settings(true, true)
+        };
+        assert_eq!(threshold(&quiet), None);
     }
 
     #[test]
@@ -653,9 +736,10 @@ mod tests {
         };
         let logger = Logger {
             format: TEXT,
-            threshold: Level::Warn,
+            threshold: Some(Level::Warn),
             stderr: sink("stderr"),
             file: Some(sink("file")),
+            kept: Some(Mutex::default()),
         };
         for (level, text) in [(Level::Debug, "d"), (Level::Info, "i"), (Level::Error, "e")] {
             logger.say(level, text, UNIX_EPOCH);
@@ -673,9 +757,32 @@ mod tests {
         assert_eq!(of("stderr"), "[42] e\n");
         assert_eq!(
             of("file"),
+            logger.kept.unwrap().into_inner().unwrap().text()
+        );
+        assert_eq!(
+            of("file"),
             "[42] [1970-01-01T00:00:00.000Z] d\n[42] [1970-01-01T00:00:00.000Z] i\n\
              [42] [1970-01-01T00:00:00.000Z] e\n"
         );
+    }
+
+    #[test]
+    fn kept_lines_are_the_last_ones() {
+        let mut kept = Kept::default();
+        let line = vec![b'x'; 1000];
+        for _ in 0..1000 {
+            kept.push(line.clone());
+            assert!(kept.bytes <= KEPT_BYTES);
+        }
+        kept.push(b"last\n".to_vec());
+        let text = kept.text();
+        assert!(
+            text.starts_with("(4") && text.ends_with("last\n"),
+            "{}",
+            &text[..40]
+        );
+        assert_eq!(kept.lines.len() + kept.dropped, 1001);
+        assert_eq!(kept.bytes, kept.lines.iter().map(Vec::len).sum::<usize>());
     }
 
     #[test]

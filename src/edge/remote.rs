@@ -255,7 +255,7 @@ impl Exchange {
             if let Some(encoding) = encoded.filter(|encoding| *encoding != "identity") {
                 let encoding = self.quotable(encoding.as_bytes(), &carried);
                 let text = format!(
-                    "{} compressed its answer with \"{}\", which was not offered",
+                    "{} compressed its answer with \"{}\", which was not offered; tell its operator",
                     text::origin(&url),
                     text::sanitize(&encoding, 40)
                 );

@@ -42,7 +42,9 @@ impl SignIn {
             text: self.without_secrets(&failure.text),
             ..failure
         });
-        if let Err(failure) = &outcome {
+        if let Err(failure) = &outcome
+            && self.may_begin
+        {
             let last = LastError {
                 kind: failure.kind.as_str().to_owned(),
                 text: failure.text.clone(),
@@ -55,7 +57,7 @@ impl SignIn {
     }
 
     /// The challenge with words that may be shown: servers quote the request that they refuse.
-    fn quotable(&self, challenge: &Challenge) -> Challenge {
+    pub(super) fn quotable(&self, challenge: &Challenge) -> Challenge {
         let shown = |text: &Option<String>| Some(self.without_secrets(text.as_ref()?));
         Challenge {
             error: shown(&challenge.error),
@@ -64,7 +66,7 @@ impl SignIn {
         }
     }
 
-    fn without_secrets(&self, text: &str) -> String {
+    pub(super) fn without_secrets(&self, text: &str) -> String {
         let hidden = self.hide(text.as_bytes());
         let hidden = hidden.map(|hidden| String::from_utf8_lossy(&hidden).into_owned());
         let text = hidden.unwrap_or_else(|| text.to_owned());
@@ -167,7 +169,8 @@ impl SignIn {
             };
             let text = format!(
                 "{} does not allow {} with this sign-in{what}, and says nothing that could be \
-                 asked for beside it; {situation}",
+                 asked for beside it; ask those who run it for the right, or sign in as \
+                 somebody else ({situation})",
                 self.server(),
                 refused.operation
             );
@@ -180,7 +183,8 @@ impl SignIn {
         );
         if stuck || !lock(&self.step_ups).allow(&refused.operation) {
             let text = format!(
-                "{} keeps asking for more scope for {}, however often it is granted; {situation}",
+                "{} keeps asking for more scope for {}, however often it is granted; tell those who \
+                 run it ({situation})",
                 self.server(),
                 refused.operation
             );
@@ -202,6 +206,13 @@ impl SignIn {
         challenge: &Challenge,
         why: Why,
     ) -> Result<(), Failure> {
+        if !self.may_begin {
+            let text = format!(
+                "{} wants a sign-in; sign in with \"mcp-bridge login\" and the same options",
+                self.server()
+            );
+            return Err(Failure::new(Kind::SignInRequired, Executed::No, text));
+        }
         Self::say_scopes(&wanted);
         let proof = self.wants_proof(found, challenge)?;
         match &self.settings.grant {

@@ -21,6 +21,7 @@ use crate::edge::{keys, log};
 use crate::proto::auth::authorize::{self, Pending};
 use crate::proto::auth::callback::{self, Outcome, Retry};
 use crate::proto::auth::client::Provenance as ClientProvenance;
+use crate::proto::auth::metadata::ServerMetadata;
 use crate::proto::auth::{grant, limits, preflight, quirks};
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::secret::Secret;
@@ -33,10 +34,8 @@ impl SignIn {
         desk: &mut Desk,
     ) -> Result<(), Failure> {
         let server = task.found.server.clone();
-        let allow =
-            self.settings.allow_missing_pkce || quirks::of(&server.issuer).pkce_unadvertised;
         server
-            .check_code_flow(allow)
+            .check_code_flow(self.may_lack_pkce(&server))
             .map_err(|failure| self.with_hint(failure))?;
         let mut listener = self.listen().await?;
         if listener.is_none() && !self.by_hand {
@@ -119,6 +118,11 @@ impl SignIn {
             show(browser, Page::Failed).await;
             return Err(self.with_hint(failure));
         }
+    }
+
+    /// Whether it need not promise PKCE: the user, or what is known of it, says so.
+    pub(super) fn may_lack_pkce(&self, server: &ServerMetadata) -> bool {
+        self.settings.allow_missing_pkce || quirks::of(&server.issuer).pkce_unadvertised
     }
 
     /// Exchanges the code, once (RFC 6749 §4.1.3).

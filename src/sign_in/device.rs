@@ -2,6 +2,8 @@
 //!
 //! In: the order of requests and pauses. Out: what answers mean (`proto::auth::device`).
 
+use url::Url;
+
 use super::SignIn;
 use super::attempt::{Desk, Task, pending};
 use super::exchange::{Provenance, identified};
@@ -12,6 +14,7 @@ use crate::proto::auth::authorize;
 use crate::proto::auth::client::Provenance as ClientProvenance;
 use crate::proto::auth::device::{self, DeviceCode, Poll};
 use crate::proto::auth::grant;
+use crate::proto::auth::metadata::ServerMetadata;
 use crate::proto::failure::{Executed, Failure, Kind};
 use crate::proto::{Prompt, text};
 
@@ -22,14 +25,7 @@ impl SignIn {
         desk: &Desk,
     ) -> Result<(), Failure> {
         let server = &task.found.server;
-        let Some(endpoint) = &server.device_authorization_endpoint else {
-            let text = format!(
-                "--device-code: the authorization server {} offers no device authorization; leave \
-                 the option out to sign in with a browser, or use --client-credentials",
-                text::sanitize(&server.issuer, 200)
-            );
-            return Err(Failure::new(Kind::MetadataInvalid, Executed::No, text));
-        };
+        let endpoint = device_endpoint(server)?;
         let scope = task.scope.as_deref();
         let resource = task.found.resource.as_ref();
         let resource = resource.map(|resource| resource.resource.as_str());
@@ -113,4 +109,19 @@ impl SignIn {
             opened: false,
         });
     }
+}
+
+/// Where a code for another device is asked for.
+pub(super) fn device_endpoint(server: &ServerMetadata) -> Result<&Url, Failure> {
+    server
+        .device_authorization_endpoint
+        .as_ref()
+        .ok_or_else(|| {
+            let text = format!(
+                "--device-code: the authorization server {} offers no device authorization; leave \
+             the option out to sign in with a browser, or use --client-credentials",
+                text::sanitize(&server.issuer, 200)
+            );
+            Failure::new(Kind::MetadataInvalid, Executed::No, text)
+        })
 }

@@ -4,12 +4,13 @@
 //! decisions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{SignIn, lock};
 use crate::edge::log;
 use crate::proto::auth::address::AddressPolicy;
 use crate::proto::auth::challenge::Challenge;
-use crate::proto::auth::discovery::{Discovered, Discovery, Fetched, Question, Step};
+use crate::proto::auth::discovery::{Discovered, Discovery, Fetched, Finding, Question, Step};
 use crate::proto::auth::limits;
 use crate::proto::auth::metadata::{ServerMetadata, same_issuer};
 use crate::proto::auth::scope::Wanted;
@@ -33,25 +34,41 @@ impl SignIn {
 
     /// Asks the server, and who it names, where to sign in.
     pub(super) async fn discover(&self, challenge: &Challenge) -> Result<Arc<Discovered>, Failure> {
-        let policy = self.policy().await;
-        if let Some(endpoint) = &self.settings.token_endpoint {
-            let server = ServerMetadata {
-                token_endpoint: Some(endpoint.clone()),
-                issuer: text::origin(endpoint),
-                ..ServerMetadata::default()
-            };
-            let notes = Vec::new();
-            return Ok(Arc::new(Discovered {
-                resource: None,
-                server,
-                notes,
-            }));
+        if let Some(found) = self.fixed_endpoint() {
+            return Ok(Arc::new(found));
         }
+        let found = self.look_up(challenge, |_, _| {}).await?;
+        Ok(self.found(found))
+    }
+
+    /// What there is to find where the user names the token endpoint.
+    pub(super) fn fixed_endpoint(&self) -> Option<Discovered> {
+        let endpoint = self.settings.token_endpoint.as_ref()?;
+        let server = ServerMetadata {
+            token_endpoint: Some(endpoint.clone()),
+            issuer: text::origin(endpoint),
+            ..ServerMetadata::default()
+        };
+        Some(Discovered {
+            resource: None,
+            server,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Asks for one document after the other. `seen` hears what each came to, and how long it took.
+    pub(super) async fn look_up(
+        &self,
+        challenge: &Challenge,
+        mut seen: impl FnMut(Finding, Duration),
+    ) -> Result<Discovered, Failure> {
+        let policy = self.policy().await;
         let mut discovery = Discovery::new(self.question(challenge, policy));
         let deadline = tokio::time::Instant::now() + limits::DISCOVERY;
         loop {
             match discovery.step() {
                 Step::Get(url) => {
+                    let began = tokio::time::Instant::now();
                     let asking = self.http.metadata(&url, policy);
                     let fetched = tokio::time::timeout_at(deadline, asking).await;
                     let fetched = fetched.unwrap_or_else(|_| {
@@ -64,9 +81,11 @@ impl SignIn {
                         Level::Debug,
                         &format!("metadata: {}: {}", text::public_url(&url), brief(&fetched)),
                     );
-                    discovery.take(fetched);
+                    if let Some(finding) = discovery.take(fetched) {
+                        seen(finding, began.elapsed());
+                    }
                 }
-                Step::Done(found) => return Ok(self.found(*found)),
+                Step::Done(found) => return Ok(*found),
                 Step::Failed(failure) => return Err(failure),
             }
         }
@@ -131,7 +150,7 @@ impl SignIn {
             }
             let text = format!(
                 "{} wants tokens that are bound to a key (DPoP), and the authorization server \
-                 {} does not take ES256 keys",
+                 {} does not take ES256 keys; ask those who run the server",
                 self.server(),
                 text::sanitize(&found.server.issuer, 200)
             );

@@ -64,9 +64,9 @@ impl SignIn {
         let tokens = read?;
         if proof != (tokens.token_type == TokenType::Dpop) {
             let text = if proof {
-                "the token endpoint answered a proof of possession (DPoP) with a token that is not bound to the key"
+                "the token endpoint answered a proof of possession (DPoP) with a token that is not bound to the key; tell those who run it"
             } else {
-                "the token endpoint gave a token bound to a key (DPoP) that nobody has"
+                "the token endpoint gave a token bound to a key (DPoP) that nobody has; tell those who run it"
             };
             let kind = if proof {
                 Kind::DpopRejected
@@ -235,18 +235,31 @@ pub(super) fn identified(
             },
             Some(claims),
         ) => {
-            let wrong = |problem: String| {
-                let text = format!("private_key_pem of --static-oauth-client-info: {problem}");
-                Refused::untried(Failure::new(Kind::ClientRejected, Executed::No, text))
-            };
-            let signer = Signer::from_pem(key, algorithm.as_deref()).map_err(wrong)?;
-            client::check_signing(signer.algorithm(), server).map_err(Refused::untried)?;
+            let signer = signer(key, algorithm.as_deref(), server).map_err(Refused::untried)?;
             let jwt = keys::client_assertion(&signer, &claims, key_id.as_deref(), now() / 1000);
-            Some(jwt.map_err(|failure| wrong(failure.text))?)
+            Some(jwt.map_err(|failure| Refused::untried(wrong_key(&failure.text)))?)
         }
         _ => None,
     };
     Ok(form.by(client, assertion.as_ref()))
+}
+
+/// The user's key, if the server takes what it signs.
+pub(super) fn signer(
+    key: &Secret,
+    algorithm: Option<&str>,
+    server: &ServerMetadata,
+) -> Result<Signer, Failure> {
+    let signer = Signer::from_pem(key, algorithm).map_err(|problem| wrong_key(&problem))?;
+    client::check_signing(signer.algorithm(), server)?;
+    Ok(signer)
+}
+
+fn wrong_key(problem: &str) -> Failure {
+    let text = format!(
+        "private_key_pem of --static-oauth-client-info: {problem}; give the key as PKCS #8 PEM"
+    );
+    Failure::new(Kind::ClientRejected, Executed::No, text)
 }
 
 /// Why there are no tokens.

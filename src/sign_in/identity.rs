@@ -26,15 +26,7 @@ impl SignIn {
         scope: Option<&str>,
         anew: bool,
     ) -> Result<Identity, Failure> {
-        let stored = self.stored_client().filter(|_| !anew);
-        let chosen = client::choose(
-            &self.settings,
-            server,
-            stored.as_ref(),
-            redirect_uri,
-            now() / 1000,
-        )?;
-        let why = match chosen {
+        let why = match self.choice(server, redirect_uri, anew)? {
             Choice::Use(client) => {
                 return Ok(Identity {
                     client,
@@ -55,6 +47,24 @@ impl SignIn {
             client,
             is_new: true,
         })
+    }
+
+    /// The identity to sign in with, or that one is to be registered. `anew` as in
+    /// [`Self::identity`].
+    pub(super) fn choice(
+        &self,
+        server: &ServerMetadata,
+        redirect_uri: Option<&str>,
+        anew: bool,
+    ) -> Result<Choice, Failure> {
+        let stored = self.stored_client().filter(|_| !anew);
+        client::choose(
+            &self.settings,
+            server,
+            stored.as_ref(),
+            redirect_uri,
+            now() / 1000,
+        )
     }
 
     /// The registration in the store; of a client that the user gave, what is known is the issuer
@@ -96,7 +106,7 @@ impl SignIn {
             );
             let Some(endpoint) = &server.registration_endpoint else {
                 let text = format!(
-                    "{} offers no registration",
+                    "{} offers no registration; name a client with --static-oauth-client-info",
                     text::sanitize(&server.issuer, 200)
                 );
                 return Err(Failure::new(Kind::NoRegistrationMethod, Executed::No, text));
@@ -128,7 +138,7 @@ impl SignIn {
             Choice::Use(client) => Ok(client),
             Choice::Register(_) => {
                 let text = format!(
-                    "the client that signed in at {} is not known any more; signing in again is needed",
+                    "the client that signed in at {} is not known any more; sign in again",
                     text::sanitize(&server.issuer, 200)
                 );
                 Err(Failure::new(Kind::RefreshRejected, Executed::No, text))

@@ -113,7 +113,7 @@ impl SignIn {
     }
 
     /// The client the user gave: machines are registered beforehand.
-    fn machine_client(&self, found: &Discovered) -> Result<Client, Failure> {
+    pub(super) fn machine_client(&self, found: &Discovered) -> Result<Client, Failure> {
         match client::choose(
             &self.settings,
             &found.server,
@@ -157,9 +157,9 @@ impl SignIn {
             .map_err(|error| enterprise::failure(idp, &error))
     }
 
-    async fn idp_token_endpoint(&self, idp: &Enterprise) -> Result<url::Url, Failure> {
+    pub(super) async fn idp_token_endpoint(&self, idp: &Enterprise) -> Result<url::Url, Failure> {
         let missing = || {
-            let text = "--enterprise-idp names neither a token_endpoint nor an issuer that says where it is";
+            let text = "--enterprise-idp names neither a token_endpoint nor an issuer that says where it is; add the token_endpoint";
             Failure::new(Kind::DiscoveryFailed, Executed::No, text)
         };
         let issuer = idp.issuer.as_ref().ok_or_else(missing)?;
@@ -167,7 +167,9 @@ impl SignIn {
         let mut discovery = Discovery::of_issuer(issuer, policy.clone());
         loop {
             match discovery.step() {
-                Step::Get(url) => discovery.take(self.http.metadata(&url, policy).await),
+                Step::Get(url) => {
+                    discovery.take(self.http.metadata(&url, policy).await);
+                }
                 Step::Done(found) => return found.server.token_endpoint.ok_or_else(missing),
                 Step::Failed(failure) => {
                     let text = format!(

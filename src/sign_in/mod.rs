@@ -75,6 +75,8 @@ pub struct Parts {
     pub spread: f64,
     /// The person asked for this sign-in: it is begun however many there were of late.
     pub by_hand: bool,
+    /// Other credentials may be got than those that are stored or follow from them.
+    pub may_sign_in: bool,
 }
 
 /// Signs in to one server, and keeps its tokens fresh. Shared by all exchanges of a process.
@@ -89,6 +91,7 @@ pub struct SignIn {
     news: mpsc::Sender<Input>,
     spread: f64,
     by_hand: bool,
+    may_begin: bool,
     wallet: Mutex<Wallet>,
     /// One renewal at a time in this process.
     renewing: tokio::sync::Mutex<()>,
@@ -120,6 +123,7 @@ impl SignIn {
             news: parts.news,
             spread: parts.spread,
             by_hand: parts.by_hand,
+            may_begin: parts.may_sign_in,
             renewing: tokio::sync::Mutex::default(),
             critical: tokio::sync::RwLock::default(),
             policy: tokio::sync::OnceCell::new(),

@@ -20,23 +20,33 @@ impl SignIn {
         if self.foreign_redirect().is_some() {
             return Ok(None);
         }
+        Listener::bind(&self.settings.host, &self.ports())
+            .await
+            .map(Some)
+    }
+
+    /// The ports that will do, in the order to try them; 0: any that is free.
+    pub(super) fn ports(&self) -> Vec<u16> {
         let derived = key::derived_port(&self.settings.key);
-        let ports = match self.settings.callback_port {
+        match self.settings.callback_port {
             Some(port) => vec![port],
             None if self.settings.given_client.is_some() => {
                 vec![self.registered_port().unwrap_or(derived)]
             }
             None if self.settings.client_metadata_url.is_some() => vec![derived],
-            None => {
-                let walk = (0..PORTS).filter_map(|step| derived.checked_add(step));
-                self.registered_port()
-                    .into_iter()
-                    .chain(walk)
-                    .chain([0])
-                    .collect()
-            }
-        };
-        Listener::bind(&self.settings.host, &ports).await.map(Some)
+            None => self
+                .registered_port()
+                .into_iter()
+                .chain(self.walk())
+                .collect(),
+        }
+    }
+
+    /// The derived port, those after it, and any other.
+    pub(super) fn walk(&self) -> impl Iterator<Item = u16> {
+        let derived = key::derived_port(&self.settings.key);
+        let walk = (0..PORTS).filter_map(move |step| derived.checked_add(step));
+        walk.chain([0])
     }
 
     pub(super) fn redirect_uri(&self, port: u16) -> String {

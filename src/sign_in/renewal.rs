@@ -304,7 +304,7 @@ impl SignIn {
             ""
         };
         let text = format!(
-            "{} ended the sign-in ({}){lost}; signing in again is needed",
+            "{} ended the sign-in ({}){lost}; sign in again",
             text::sanitize(&server.issuer, 200),
             error.text
         );

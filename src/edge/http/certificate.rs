@@ -1,12 +1,13 @@
 //! What a refused X.509 certificate says about itself, in words.
 //!
-//! In: the two names of RFC 5280 §4.1.2, and the sentence that says why the certificate was
-//! refused and what would help. Out: judging a certificate ([`super::tls`] and rustls); nothing
+//! In: the two names and the dates of RFC 5280 §4.1.2, and the sentence that says why the
+//! certificate was refused and what would help. Out: judging a certificate ([`super::tls`] and rustls); nothing
 //! here decides about trust.
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
 
+use crate::proto::doctor::certificate::Moment;
 use crate::proto::text::sanitize;
 
 /// Longest name shown, in characters.
@@ -20,6 +21,8 @@ const WORDS_CHARS: usize = 200;
 
 /// DER tags (X.690 §8).
 const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -43,16 +46,9 @@ pub(super) struct Names {
 /// The names in a DER certificate, or nothing when it is not one.
 #[must_use]
 pub(super) fn names(certificate: &[u8]) -> Option<Names> {
-    let outer = expect(&mut &*certificate, SEQUENCE)?;
-    let mut fields = expect(&mut &*outer, SEQUENCE)?;
-    if fields.first() == Some(&VERSION) {
-        expect(&mut fields, VERSION)?;
-    }
-    expect(&mut fields, INTEGER)?; // serial number
-    expect(&mut fields, SEQUENCE)?; // signature algorithm
-    let issuer = expect(&mut fields, SEQUENCE)?;
-    expect(&mut fields, SEQUENCE)?; // validity
-    let subject = expect(&mut fields, SEQUENCE)?;
+    let Fields {
+        issuer, subject, ..
+    } = fields(certificate)?;
     Some(Names {
         issuer: words(issuer),
         subject: words(subject),
@@ -60,10 +56,92 @@ pub(super) fn names(certificate: &[u8]) -> Option<Names> {
     })
 }
 
-/// What is wrong with a certificate, who issued it, and what would help.
+/// From when and until when a DER certificate counts, or nothing where that cannot be read.
+#[must_use]
+pub(super) fn validity(certificate: &[u8]) -> Option<(Moment, Moment)> {
+    let mut validity = fields(certificate)?.validity;
+    Some((moment(&mut validity)?, moment(&mut validity)?))
+}
+
+/// The parts of a certificate that are looked at, DER contents.
+struct Fields<'a> {
+    issuer: &'a [u8],
+    validity: &'a [u8],
+    subject: &'a [u8],
+}
+
+fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
+    let outer = expect(&mut &*certificate, SEQUENCE)?;
+    let mut fields = expect(&mut &*outer, SEQUENCE)?;
+    if fields.first() == Some(&VERSION) {
+        expect(&mut fields, VERSION)?;
+    }
+    expect(&mut fields, INTEGER)?; // serial number
+    expect(&mut fields, SEQUENCE)?; // signature algorithm
+    Some(Fields {
+        issuer: expect(&mut fields, SEQUENCE)?,
+        validity: expect(&mut fields, SEQUENCE)?,
+        subject: expect(&mut fields, SEQUENCE)?,
+    })
+}
+
+/// Takes one time off the front, in one of the two forms of RFC 5280 §4.1.2.5.
+fn moment(input: &mut &[u8]) -> Option<Moment> {
+    let (tag, text) = element(input)?;
+    let digits = text.strip_suffix(b"Z")?;
+    let (mut year, rest) = match tag {
+        UTC_TIME => digits.split_at_checked(2),
+        GENERALIZED_TIME => digits.split_at_checked(4),
+        _ => None,
+    }
+    .and_then(|(year, rest)| Some((number(year)?, rest)))?;
+    if tag == UTC_TIME {
+        year += if year < 50 { 2000 } else { 1900 };
+    }
+    let (pairs, []) = rest.as_chunks::<2>() else {
+        return None;
+    };
+    let mut pairs = pairs.iter().map(|pair| number(pair));
+    let [month, day, hour, minute, second] = std::array::from_fn(|_| pairs.next().flatten());
+    let (month, day, hour, minute, second) = (month?, day?, hour?, minute?, second?);
+    let is_date = (1..=12).contains(&month) && (1..=31).contains(&day);
+    let is_time = hour < 24 && minute < 60 && second <= 60;
+    if pairs.next().is_some() || !is_date || !is_time {
+        return None;
+    }
+    let seconds = hour * 3_600 + minute * 60 + second;
+    Some(Moment {
+        unix: days_since_1970(year, month, day) * 86_400 + seconds,
+        day: format!("{year:04}-{month:02}-{day:02}"),
+    })
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |sum, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| sum * 10 + u64::from(digit - b'0'))
+    })
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar; 0 for dates before it.
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    // Years begin in March, so that the leap day is their last.
+    let year = if month < 3 {
+        year.saturating_sub(1)
+    } else {
+        year
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day;
+    (year * 365 + leap_days + day_of_year).saturating_sub(719_469)
+}
+
+/// What is wrong with a certificate that came with others, who issued it, and what would help.
 pub(super) fn refusal(
     error: &Error,
     certificate: &CertificateDer<'_>,
+    sent_along: usize,
     name: &ServerName<'_>,
 ) -> String {
     let unreadable = "(unreadable)".to_owned();
@@ -87,6 +165,12 @@ pub(super) fn refusal(
             "the server's certificate is self-signed by `{issuer}` and not trusted here; if the \
              server is yours, save its certificate and pass --ca-cert FILE (or set \
              NODE_EXTRA_CA_CERTS)"
+        ),
+        CertificateError::UnknownIssuer if sent_along == 0 => format!(
+            "the server's certificate was issued by `{issuer}` (whose own certificate did not come \
+             with it), which is not trusted here; if this is your company's CA, save its \
+             certificate and pass --ca-cert FILE (or set NODE_EXTRA_CA_CERTS), else the server's \
+             operator has to add the missing intermediate certificate"
         ),
         CertificateError::UnknownIssuer => format!(
             "the server's certificate was issued by `{issuer}`, which is not trusted here; if this \
@@ -293,7 +377,7 @@ mod tests {
         let good = certificate(|name| name.push(DnType::CommonName, "x"));
         for cut in 0..good.len() {
             // No panic, whatever is missing.
-            let _ = names(&good[..cut]);
+            let _ = (names(&good[..cut]), validity(&good[..cut]));
         }
         assert_eq!(names(&good[..60]), None);
         assert_eq!(names(b"\x30\x80\x00\x00"), None);
@@ -301,7 +385,64 @@ mod tests {
         for byte in 0..good.len() {
             let mut bent = good.clone();
             bent[byte] ^= 0xff;
-            let _ = names(&bent);
+            let _ = (names(&bent), validity(&bent));
         }
+    }
+
+    #[test]
+    fn dates_are_read_in_both_forms() {
+        let dated = |from: (i32, u8, u8), until: (i32, u8, u8)| {
+            let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
+            params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
+            let key = KeyPair::generate().unwrap();
+            validity(params.self_signed(&key).unwrap().der()).unwrap()
+        };
+        let (from, until) = dated((1999, 12, 31), (2024, 2, 29));
+        assert_eq!((from.unix, from.day.as_str()), (946_598_400, "1999-12-31"));
+        assert_eq!(
+            (until.unix, until.day.as_str()),
+            (1_709_164_800, "2024-02-29")
+        );
+        let (from, until) = dated((1970, 1, 1), (4096, 1, 1));
+        assert_eq!((from.unix, from.day.as_str()), (0, "1970-01-01"));
+        assert_eq!(
+            (until.unix, until.day.as_str()),
+            (67_090_118_400, "4096-01-01")
+        );
+    }
+
+    #[test]
+    fn absurd_dates_are_no_dates() {
+        let time = |tag, text: &str| {
+            let length = u8::try_from(text.len()).unwrap();
+            let der = [&[tag, length], text.as_bytes()].concat();
+            moment(&mut der.as_slice())
+        };
+        for (tag, text) in [
+            (UTC_TIME, ""),
+            (UTC_TIME, "Z"),
+            (UTC_TIME, "260131000000"),
+            (UTC_TIME, "2601310000Z"),
+            (UTC_TIME, "261331000000Z"),
+            (UTC_TIME, "260100000000Z"),
+            (UTC_TIME, "260131240000Z"),
+            (UTC_TIME, "26013100000000Z"),
+            (UTC_TIME, "26013100000+Z"),
+            (UTC_TIME, "260131000000+0100"),
+            (GENERALIZED_TIME, "260131000000Z"),
+            (GENERALIZED_TIME, "-9990131000000Z"),
+            (SEQUENCE, "260131000000Z"),
+        ] {
+            assert_eq!(time(tag, text), None, "{text}");
+        }
+        assert_eq!(time(GENERALIZED_TIME, "00000101000000Z").unwrap().unix, 0);
+        let last = time(GENERALIZED_TIME, "99991231235959Z").unwrap();
+        assert_eq!(
+            (last.unix, last.day.as_str()),
+            (253_402_300_799, "9999-12-31")
+        );
+        assert_eq!(time(UTC_TIME, "500101000000Z").unwrap().day, "1950-01-01");
+        assert_eq!(time(UTC_TIME, "490101000000Z").unwrap().day, "2049-01-01");
     }
 }

@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::guard::{self, Guard, Kept, Lookup};
-use super::proxy::{ProxyChoice, ProxyUrl};
+use super::proxy::{ProxyChoice, ProxyUrl, Route};
+use super::seen::Seen;
 use super::settings::{NetworkSettings, RESPONSE_FIELDS, RESPONSE_HEAD};
-use super::{tls, trouble};
+use super::tls::{self, Tls};
+use super::trouble;
 use crate::proto::auth::limits;
 use crate::proto::{Trouble, TroubleKind};
 
@@ -64,7 +66,7 @@ pub(super) type Built = Result<reqwest::Client, String>;
 #[derive(Clone)]
 struct Made {
     client: reqwest::Client,
-    tls: ClientConfig,
+    tls: Tls,
 }
 
 impl HttpClient {
@@ -134,13 +136,29 @@ impl HttpClient {
         let guarded = |tls| build(&self.0.settings, tls, Some(guard.clone()));
         let built = if self.needs_tls(url) {
             let made = self.made().await?;
-            let tls = || made.and_then(|made| guarded(made.tls));
+            let tls = || made.and_then(|made| guarded(made.tls.config));
             kept.tls.get_or_init(tls).clone()
         } else {
             let plain = || tls::trusting_nobody().and_then(guarded);
             kept.plain.get_or_init(plain).clone()
         };
         built.map_err(unusable)
+    }
+
+    /// As [`Self::for_url`], a client of its own that keeps in `seen` what servers show.
+    ///
+    /// # Errors
+    /// As [`Self::for_url`].
+    pub(super) async fn watched(
+        &self,
+        url: &Url,
+        seen: &Arc<Seen>,
+    ) -> Result<reqwest::Client, Trouble> {
+        if !self.needs_tls(url) {
+            return self.for_url(url).await;
+        }
+        let built = |made: Made| build(&self.0.settings, made.tls.watched(seen), None);
+        self.made().await?.and_then(built).map_err(unusable)
     }
 
     /// What the user decided about the network.
@@ -158,6 +176,12 @@ impl HttpClient {
     #[must_use]
     pub fn proxy_for(&self, url: &Url) -> Option<String> {
         self.0.settings.proxy.for_url(url).map(ProxyUrl::label)
+    }
+
+    /// The way that requests for this address take, and what decided it.
+    #[must_use]
+    pub fn route(&self, url: &Url) -> Route<'_> {
+        self.0.settings.proxy.route(url)
     }
 
     fn needs_tls(&self, url: &Url) -> bool {
@@ -189,8 +213,8 @@ impl HttpClient {
             let (done, ready) = watch::channel(None);
             let settings = self.0.settings.clone();
             let work = move || {
-                let made = tls::client_config(&settings).and_then(|tls| {
-                    let client = build(&settings, tls.clone(), None)?;
+                let made = Tls::new(&settings).and_then(|tls| {
+                    let client = build(&settings, tls.config.clone(), None)?;
                     Ok(Made { client, tls })
                 });
                 done.send_replace(Some(made));

@@ -87,8 +87,21 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
+    /// An authority that this one vouches for.
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
     }
 
     /// A certificate for these names, changed as wished before it is signed.
@@ -142,6 +155,8 @@ pub(crate) struct TlsOptions<'a> {
     pub(crate) client_authority: Option<&'a Authority>,
     /// Bytes of one header in the HTTP/2 answer.
     pub(crate) padding: usize,
+    /// Certificates that are sent after its own.
+    pub(crate) along: &'a [CertificateDer<'static>],
     /// Does not offer HTTP/2.
     pub(crate) http1_only: bool,
 }
@@ -162,9 +177,9 @@ pub(crate) fn tls_server(identity: &Issued, options: &TlsOptions<'_>) -> TlsServ
         }
     };
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
-    let mut config = builder
-        .with_single_cert(vec![identity.certificate.clone()], key)
-        .unwrap();
+    let mut chain = vec![identity.certificate.clone()];
+    chain.extend_from_slice(options.along);
+    let mut config = builder.with_single_cert(chain, key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if options.http1_only {
         config.alpn_protocols.remove(0);

@@ -6,8 +6,10 @@ mod certificate;
 pub mod client;
 pub mod guard;
 #[cfg(test)]
-pub(in crate::edge) mod loopback;
+pub(crate) mod loopback;
+pub mod observe;
 pub mod proxy;
+mod seen;
 pub mod settings;
 mod tls;
 pub(in crate::edge) mod tracked;

@@ -40,29 +40,61 @@ pub struct ProxyEnvironment {
     pub no_proxy: Option<String>,
 }
 
+/// The way to an address, and what decided it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// Through this proxy, which this option or variable names.
+    Through(&'a ProxyUrl, &'static str),
+    /// Directly: `--proxy none`.
+    Refused,
+    /// Directly: no variable names a proxy.
+    Unset,
+    /// Directly, though a variable names a proxy: the address is on this machine.
+    Loopback,
+    /// Directly, though a variable names a proxy: this entry of `NO_PROXY` excepts the address.
+    Excepted(&'a str),
+}
+
 impl ProxyChoice {
     /// The proxy for this address. The environment's proxies are never used for loopback
     /// addresses: another machine's loopback is not ours.
     #[must_use]
     pub fn for_url(&self, url: &Url) -> Option<&ProxyUrl> {
+        match self.route(url) {
+            Route::Through(proxy, _) => Some(proxy),
+            _ => None,
+        }
+    }
+
+    /// The way to this address.
+    #[must_use]
+    pub fn route(&self, url: &Url) -> Route<'_> {
         match self {
-            Self::None => None,
-            Self::Fixed(proxy) => Some(proxy),
-            Self::Environment(environment) => environment.for_url(url),
+            Self::None => Route::Refused,
+            Self::Fixed(proxy) => Route::Through(proxy, "--proxy"),
+            Self::Environment(environment) => environment.route(url),
         }
     }
 }
 
 impl ProxyEnvironment {
-    fn for_url(&self, url: &Url) -> Option<&ProxyUrl> {
-        let proxy = match url.scheme() {
-            "https" => self.https.as_ref(),
-            _ => self.http.as_ref(),
+    fn route(&self, url: &Url) -> Route<'_> {
+        let (proxy, variable) = match url.scheme() {
+            "https" => (&self.https, "HTTPS_PROXY"),
+            _ => (&self.http, "HTTP_PROXY"),
         };
-        let proxy = proxy.or(self.all.as_ref())?;
-        let excepted =
-            is_loopback(url) || self.no_proxy.as_ref().is_some_and(|list| lists(list, url));
-        (!excepted).then_some(proxy)
+        let (proxy, variable) = match (proxy, &self.all) {
+            (Some(proxy), _) => (proxy, variable),
+            (None, Some(proxy)) => (proxy, "ALL_PROXY"),
+            (None, None) => return Route::Unset,
+        };
+        if is_loopback(url) {
+            return Route::Loopback;
+        }
+        match self.no_proxy.as_ref().and_then(|list| listed(list, url)) {
+            Some(entry) => Route::Excepted(entry),
+            None => Route::Through(proxy, variable),
+        }
     }
 }
 
@@ -114,6 +146,12 @@ impl ProxyUrl {
         }
     }
 
+    /// Scheme, host and port, fit for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}://{}", self.0.scheme(), self.label())
+    }
+
     /// Whether the connection to the proxy itself is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -141,7 +179,7 @@ impl ProxyUrl {
 
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProxyUrl({}://{})", self.0.scheme(), self.label())
+        write!(f, "ProxyUrl({})", self.address())
     }
 }
 
@@ -157,8 +195,8 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether a `NO_PROXY` list names the address.
-fn lists(list: &str, url: &Url) -> bool {
+/// The entry of a `NO_PROXY` list that names the address.
+fn listed<'a>(list: &'a str, url: &Url) -> Option<&'a str> {
     let address = match url.host() {
         Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
         Some(Host::Ipv6(address)) => Some(address.to_canonical()),
@@ -167,7 +205,7 @@ fn lists(list: &str, url: &Url) -> bool {
     let name = url.host_str().unwrap_or_default().trim_end_matches('.');
     list.split([',', ' ', '\t'])
         .filter(|entry| !entry.is_empty())
-        .any(|entry| {
+        .find(|entry| {
             let (entry, port) = split_port(entry);
             if port.is_some() && port != url.port_or_known_default() {
                 return false;

@@ -1,7 +1,8 @@
 //! Whom TLS trusts: the system's roots, the user's own, and the client certificate.
 //!
 //! In: the rustls configuration and a verifier around the platform's. Out: connections
-//! ([`super::client`]), words for a certificate that is refused ([`super::certificate`]).
+//! ([`super::client`]), words for a certificate that is refused ([`super::certificate`]), what is
+//! kept of certificates for people who look ([`super::seen`]).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use rustls::{
 };
 
 use super::certificate;
+use super::seen::Seen;
 use super::settings::NetworkSettings;
 
 /// A certificate that was refused, and why, in words that name its issuer and the flag that would
@@ -39,27 +41,52 @@ impl Refused {
     }
 }
 
-/// The configuration for https: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1 (RFC 7301). Reads the
-/// system's roots, which may take tens of milliseconds.
-///
-/// # Errors
-/// A sentence that names the file and the flag behind it.
-pub(super) fn client_config(settings: &NetworkSettings) -> Result<ClientConfig, String> {
-    let provider = Arc::new(ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let extra = extra_roots(settings)?.certificates;
-    let verifier = Verifier {
-        inner: platform_verifier(settings, extra.clone(), &provider)?,
-        algorithms,
-        extra,
-        insecure_host: settings.insecure_host.clone(),
-    };
-    let builder = builder(provider)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = with_identity(builder, settings)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+/// TLS as the user wants it.
+#[derive(Clone)]
+pub(super) struct Tls {
+    /// The configuration for https: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1 (RFC 7301).
+    pub(super) config: ClientConfig,
+    verifier: Arc<Verifier>,
+}
+
+impl Tls {
+    /// Reads the files that the user named, and the system's roots, which may take tens of
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the flag behind it.
+    pub(super) fn new(settings: &NetworkSettings) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let extra = extra_roots(settings)?.into_certificates();
+        let verifier = Arc::new(Verifier {
+            inner: platform_verifier(settings, extra.clone(), &provider)?,
+            algorithms,
+            extra,
+            insecure_host: settings.insecure_host.clone(),
+            seen: None,
+        });
+        let builder = builder(provider)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<_>);
+        let mut config = with_identity(builder, settings)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { config, verifier })
+    }
+
+    /// The same configuration, but what servers show is kept in `seen`. Resumes no session of
+    /// others, since a server shows nothing then.
+    pub(super) fn watched(&self, seen: &Arc<Seen>) -> ClientConfig {
+        let mut config = self.config.clone();
+        config.resumption = Resumption::default();
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(Verifier {
+                seen: Some(Arc::clone(seen)),
+                ..Verifier::clone(&self.verifier)
+            }));
+        config
+    }
 }
 
 /// A configuration that trusts nobody, for a client that only ever speaks plain http. Costs
@@ -100,14 +127,23 @@ fn builder(
 
 /// Certificates trusted beside the system's.
 #[derive(Default)]
-struct ExtraRoots {
-    certificates: Vec<CertificateDer<'static>>,
+pub(super) struct ExtraRoots {
+    /// Those of each file and folder, under the option or variable that names it.
+    pub(super) groups: Vec<(String, Vec<CertificateDer<'static>>)>,
     warnings: Vec<String>,
 }
 
 impl ExtraRoots {
+    fn into_certificates(self) -> Vec<CertificateDer<'static>> {
+        self.groups
+            .into_iter()
+            .flat_map(|(_, group)| group)
+            .collect()
+    }
+
     /// Adds what a file or folder holds; what is wrong with it.
-    fn load(&mut self, file: Option<&Path>, folder: Option<&Path>) -> Vec<String> {
+    fn load(&mut self, by: &str, file: Option<&Path>, folder: Option<&Path>) -> Vec<String> {
+        let mut group = Vec::new();
         let found = rustls_native_certs::load_certs_from_paths(file, folder);
         let mut wrong: Vec<String> = found.errors.iter().map(reason).collect();
         if found.certs.is_empty() && wrong.is_empty() && file.is_some() {
@@ -118,16 +154,20 @@ impl ExtraRoots {
         }
         for certificate in found.certs {
             match RootCertStore::empty().add(certificate.clone()) {
-                Ok(()) => self.certificates.push(certificate),
+                Ok(()) => group.push(certificate),
                 Err(error) => wrong.push(format!("a certificate in it cannot be used: {error}")),
             }
+        }
+        if let (false, Some(path)) = (group.is_empty(), file.or(folder)) {
+            self.groups
+                .push((format!("{by} {}", path.display()), group));
         }
         wrong
     }
 
     /// As [`load`](Self::load), for what the environment names: nothing there is fatal.
     fn load_leniently(&mut self, variable: &str, file: Option<&Path>, folder: Option<&Path>) {
-        let wrong = self.load(file, folder);
+        let wrong = self.load(variable, file, folder);
         if let (Some(first), Some(path)) = (wrong.first(), file.or(folder)) {
             self.warnings.push(format!(
                 "{variable} names {}, of which some or all is left out: {first}",
@@ -137,10 +177,14 @@ impl ExtraRoots {
     }
 }
 
-fn extra_roots(settings: &NetworkSettings) -> Result<ExtraRoots, String> {
+/// Reads the files that the user named.
+///
+/// # Errors
+/// A sentence that names the file and the flag behind it.
+pub(super) fn extra_roots(settings: &NetworkSettings) -> Result<ExtraRoots, String> {
     let mut extra = ExtraRoots::default();
     for file in &settings.ca_files {
-        if let Some(first) = extra.load(Some(file), None).first() {
+        if let Some(first) = extra.load("--ca-cert", Some(file), None).first() {
             return Err(format!(
                 "--ca-cert {} cannot be used: {first}",
                 file.display()
@@ -225,7 +269,7 @@ const SYSTEM_FOLDERS: [&str; 3] = ["/etc/ssl/certs", "/etc/pki/tls/certs", "/etc
 /// The system's own roots. The library reads `SSL_CERT_FILE` and `SSL_CERT_DIR` instead of them
 /// when those are set; here they add to the system's, so the usual places are read directly then.
 #[cfg(not(any(target_vendor = "apple", windows)))]
-fn system_roots(settings: &NetworkSettings) -> Vec<CertificateDer<'static>> {
+pub(super) fn system_roots(settings: &NetworkSettings) -> Vec<CertificateDer<'static>> {
     if settings.ssl_cert_file.is_none() && settings.ssl_cert_dir.is_none() {
         return rustls_native_certs::load_native_certs().certs;
     }
@@ -300,12 +344,14 @@ fn unusable(flag: &str, file: &Path, reason: &str) -> String {
 
 /// Asks the platform, makes the two exceptions that the user can ask for, and puts a refusal
 /// into words while the certificate is at hand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Verifier {
     inner: PlatformVerifier,
     algorithms: WebPkiSupportedAlgorithms,
     extra: Vec<CertificateDer<'static>>,
     insecure_host: Option<String>,
+    /// Where what is shown is kept, if somebody looks.
+    seen: Option<Arc<Seen>>,
 }
 
 impl Verifier {
@@ -315,6 +361,34 @@ impl Verifier {
                 .trim_end_matches(']')
                 .eq_ignore_ascii_case(&name.to_str())
         })
+    }
+
+    /// What the platform says, with the exception for certificates trusted themselves.
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Refused> {
+        let Some(inner) = &self.inner else {
+            let words = "no trusted root certificates were found on this system; install its \
+                         ca-certificates package, or pass --ca-cert FILE";
+            return Err(Refused(words.to_owned()));
+        };
+        inner
+            .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            .map(drop)
+            .or_else(|error| self.reconsider(error, end_entity, name))
+            .map_err(|error| {
+                Refused(certificate::refusal(
+                    &error,
+                    end_entity,
+                    intermediates.len(),
+                    name,
+                ))
+            })
     }
 
     /// Takes a second look where all that is wrong with a certificate is that it calls itself an
@@ -355,25 +429,21 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.is_insecure(server_name) {
+        let is_insecure = self.is_insecure(server_name);
+        if is_insecure && self.seen.is_none() {
             return Ok(ServerCertVerified::assertion());
         }
-        let words = match &self.inner {
-            None => "no trusted root certificates were found on this system; install its \
-                     ca-certificates package, or pass --ca-cert FILE"
-                .to_owned(),
-            Some(inner) => {
-                let judged = inner
-                    .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                    .map(drop)
-                    .or_else(|error| self.reconsider(error, end_entity, server_name));
-                match judged {
-                    Ok(()) => return Ok(ServerCertVerified::assertion()),
-                    Err(error) => certificate::refusal(&error, end_entity, server_name),
-                }
+        let judged = self.judge(end_entity, intermediates, server_name, ocsp_response, now);
+        if let Some(seen) = &self.seen {
+            let refused = judged.as_ref().err().map(ToString::to_string);
+            seen.keep(server_name, end_entity, intermediates, refused, is_insecure);
+        }
+        match judged {
+            Err(refused) if !is_insecure => {
+                Err(CertificateError::Other(OtherError(Arc::new(refused))).into())
             }
-        };
-        Err(CertificateError::Other(OtherError(Arc::new(Refused(words)))).into())
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -435,6 +505,7 @@ mod tests {
             algorithms: provider.signature_verification_algorithms,
             extra: Vec::new(),
             insecure_host: None,
+            seen: None,
         };
         let certificate = CertificateDer::from(vec![0]);
         let name = ServerName::try_from("a.test").unwrap();
@@ -459,6 +530,7 @@ mod tests {
             algorithms: ring::default_provider().signature_verification_algorithms,
             extra: Vec::new(),
             insecure_host: Some(host.to_owned()),
+            seen: None,
         };
         for (host, name, insecure) in [
             ("a.test", "a.test", true),

@@ -77,6 +77,23 @@ pub fn oversized_head(headers: &HeaderMap, url: &Url) -> Option<Trouble> {
     })
 }
 
+/// What it means that the server's name has no address.
+pub(super) fn unresolved(host: &str) -> String {
+    format!(
+        "the name {host} does not resolve; check the address, and whether this machine is online \
+         or needs a VPN or a proxy (--proxy)"
+    )
+}
+
+/// The same where a proxy leaves it to us to resolve the name.
+pub(super) fn unresolved_before_proxy(url: &Url, proxy: &str) -> String {
+    let peer = host_and_port(url);
+    format!(
+        "the name in {peer} does not resolve here; socks5h:// in place of socks5:// lets the proxy \
+         {proxy} resolve it"
+    )
+}
+
 /// The causes of an error in one line, without addresses.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
@@ -193,11 +210,7 @@ impl Failure<'_> {
         let peer = self.peer_and_proxy();
         if self.error.is_dns() {
             let host = self.url.host_str().unwrap_or_default();
-            let text = format!(
-                "the name {host} does not resolve; check the address, and whether this machine is \
-                 online or needs a VPN or a proxy (--proxy)"
-            );
-            return (TroubleKind::Dns, text);
+            return (TroubleKind::Dns, unresolved(host));
         }
         let text = match self.io_kind() {
             Some(io::ErrorKind::ConnectionRefused) => {
@@ -240,11 +253,7 @@ impl Failure<'_> {
     fn through_proxy(&self, proxy: &str) -> Verdict {
         let peer = &self.peer;
         if self.says("error resolving for socks proxy") {
-            let text = format!(
-                "the name in {peer} does not resolve here; socks5h:// in place of socks5:// lets \
-                 the proxy {proxy} resolve it"
-            );
-            return (TroubleKind::Dns, text);
+            return (TroubleKind::Dns, unresolved_before_proxy(self.url, proxy));
         }
         let text = if self.says("proxy authorization required") {
             return (TroubleKind::Proxy, proxy_wants_credentials(proxy).text);
@@ -316,16 +325,22 @@ impl Failure<'_> {
                 self.chain()
             )
         } else if self.says("connection closed before message completed") {
-            format!("{peer} closed the connection before its answer was complete")
+            format!(
+                "{peer} closed the connection before its answer was complete; is it in trouble, or \
+                 a proxy in between?"
+            )
         } else if self.says("invalid HTTP") {
             format!(
                 "{peer} does not answer in HTTP; check the address and its port, and whether it \
                  has to start with https://"
             )
         } else if self.error.is_timeout() {
-            format!("the connection to {peer} no longer answers")
+            format!("the connection to {peer} no longer answers; is the network still there?")
         } else {
-            format!("the connection to {peer} broke: {}", self.chain())
+            format!(
+                "the connection to {peer} broke ({}); is it in trouble, or a proxy in between?",
+                self.chain()
+            )
         };
         (TroubleKind::Broken, text)
     }

@@ -89,6 +89,28 @@ pub struct Discovered {
     pub notes: Vec<String>,
 }
 
+/// Which document was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// Protected resource metadata (RFC 9728).
+    Resource,
+    /// Authorization server metadata (RFC 8414, OIDC Discovery 1.0).
+    Server,
+}
+
+/// What one request for a document came to.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Where it was looked for.
+    pub url: Url,
+    /// What was looked for.
+    pub document: Document,
+    /// What came, in a few words: `HTTP 404`, `a web page`.
+    pub outcome: String,
+    /// What an unusable answer says about the document; `None`: it is there, and is used.
+    pub verdict: Option<Verdict>,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Discovery {
@@ -129,8 +151,8 @@ struct Tried {
 }
 
 /// What an unusable answer says about the document.
-#[derive(Debug)]
-enum Verdict {
+#[derive(Clone, Debug)]
+pub enum Verdict {
     /// There is none.
     Absent,
     /// Something else stands in its place.
@@ -190,13 +212,22 @@ impl Discovery {
         }
     }
 
-    /// Takes what the last [`Step::Get`] brought.
-    pub fn take(&mut self, fetched: Fetched) {
+    /// Takes what the last [`Step::Get`] brought, and says what it is good for. `None`: nothing was
+    /// asked for.
+    pub fn take(&mut self, fetched: Fetched) -> Option<Finding> {
         if self.end.is_some() {
-            return;
+            return None;
         }
-        let Some(url) = self.queue.pop_front() else {
-            return;
+        let url = self.queue.pop_front()?;
+        let document = match self.stage {
+            Stage::Resource => Document::Resource,
+            Stage::Server { .. } | Stage::Origin => Document::Server,
+        };
+        let finding = |url, outcome: &str, verdict| Finding {
+            url,
+            document,
+            outcome: outcome.to_owned(),
+            verdict,
         };
         let status = match &fetched {
             Fetched::Answer { status, .. } => Some(*status),
@@ -207,7 +238,13 @@ impl Discovery {
                 ("a web page".to_owned(), Verdict::Another)
             }
             Fetched::Answer { status: 200, body } => match self.read(&body) {
-                Ok(()) => return,
+                Ok(()) => {
+                    let verdict = match &self.end {
+                        Some(Step::Failed(failure)) => Some(Verdict::Unusable(failure.clone())),
+                        _ => None,
+                    };
+                    return Some(finding(url, "HTTP 200", verdict));
+                }
                 Err(failure) => ("not usable".to_owned(), Verdict::Unusable(failure)),
             },
             Fetched::Answer { status, .. } => (
@@ -226,6 +263,7 @@ impl Discovery {
             ),
             Fetched::Refused(failure) => ("not usable".to_owned(), Verdict::Unusable(failure)),
         };
+        let finding = finding(url.clone(), &outcome, Some(verdict.clone()));
         self.tried.push(Tried {
             url,
             status,
@@ -239,6 +277,7 @@ impl Discovery {
                 Stage::Origin => self.without_metadata(),
             }
         }
+        Some(finding)
     }
 
     /// The address of the challenge, then the server's path, then its root (RFC 9728 §3.1, §5.1;

@@ -403,7 +403,7 @@ pub(super) fn mismatch(issuer: &str, accepted: &[&str]) -> Failure {
 }
 
 /// Whether an issuer can be offered to be pasted into a shell or a configuration.
-fn is_plain(issuer: &str) -> bool {
+pub(in crate::proto) fn is_plain(issuer: &str) -> bool {
     issuer.len() <= EXCERPT_CHARS
         && issuer.starts_with("https://")
         && issuer

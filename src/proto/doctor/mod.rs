@@ -3,6 +3,18 @@
 //! In: what is good, questionable or bad, and what to do about it. Out: finding it out
 //! (`commands/doctor`, `sign_in`), where it is printed.
 
+pub mod certificate;
+pub mod clock;
+pub mod name;
+pub mod options;
+pub mod render;
+pub mod requests;
+pub mod revision;
+pub mod sign_in;
+pub mod transports;
+pub mod verdict;
+mod words;
+
 use crate::proto::failure::Kind;
 
 /// How good what was found is.
@@ -14,6 +26,18 @@ pub enum Mark {
     Warning,
     /// It does not work.
     Bad,
+}
+
+impl Mark {
+    /// The name in JSON and in plain text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+        }
+    }
 }
 
 /// One thing that was looked at.
@@ -70,6 +94,14 @@ impl Check {
         }
     }
 
+    /// What the bridge says in one sentence, `what happened; what to do`, as something that does
+    /// not work. `otherwise` is what to do where the sentence does not say it.
+    #[must_use]
+    pub fn bad_sentence(id: &'static str, sentence: &str, otherwise: &str) -> Self {
+        let (text, advice) = what_and_next(sentence);
+        Self::bad(id, text, advice.unwrap_or(otherwise))
+    }
+
     /// Adds the option that helps.
     #[must_use]
     pub fn with_flag(mut self, flag: impl Into<String>) -> Self {
@@ -89,5 +121,15 @@ impl Check {
     pub fn in_millis(mut self, millis: u64) -> Self {
         self.millis = Some(millis);
         self
+    }
+}
+
+/// Takes a sentence of the house's form apart: what happened, and after the last semicolon what to
+/// do.
+#[must_use]
+pub fn what_and_next(sentence: &str) -> (&str, Option<&str>) {
+    match sentence.rsplit_once("; ") {
+        Some((what, next)) => (what, Some(next)),
+        None => (sentence, None),
     }
 }

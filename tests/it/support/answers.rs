@@ -3,7 +3,12 @@
 
 use std::collections::HashMap;
 
+use mcp_bridge::proto::failure::{Kind, LOCAL_ERROR};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+/// Longest message of an error of the bridge's own, in characters. A sign-in link may be in it.
+const LONGEST_MESSAGE: usize = 2500;
 
 /// What was asked on stdin and answered on stdout.
 #[derive(Default)]
@@ -93,6 +98,11 @@ impl Answers {
             } else if members.contains_key("result") == members.contains_key("error") {
                 fault("neither a result nor an error, or both");
             } else {
+                if let Some(error) = members.get("error")
+                    && let Some(flaw) = flaw(error.get())
+                {
+                    fault(flaw);
+                }
                 let id = members.get("id").map_or("", |id| id.get());
                 match self.open.get_mut(id) {
                     Some(open) if *open > 0 => *open -= 1,
@@ -108,6 +118,36 @@ impl Answers {
     pub(super) fn assert_well(&mut self) {
         let faults = std::mem::take(&mut self.faults);
         assert!(faults.is_empty(), "stdout broke the rules:\n{faults:#?}");
+    }
+}
+
+/// What is wrong with an error of the bridge's own, which people read in their client: it has to be
+/// a sentence of some length, of a known kind, that says what to do next. How it says that is for
+/// people to judge; here it only has to be more than the bare event.
+fn flaw(error: &str) -> Option<&'static str> {
+    let error: Value = serde_json::from_str(error).ok()?;
+    if error["code"] != LOCAL_ERROR {
+        return None;
+    }
+    let kind = error["data"]["kind"].as_str().unwrap_or_default();
+    if !Kind::ALL.into_iter().any(|known| known.as_str() == kind) {
+        return Some("an error of an unknown kind");
+    }
+    let message = error["message"].as_str().unwrap_or_default();
+    let Some(text) = message.strip_prefix("mcp-bridge: ") else {
+        return Some("an error that does not say whose it is");
+    };
+    let goes_on = ["; ", ". ", "? ", ": ", "--"];
+    if text.chars().any(char::is_control) {
+        Some("an error with control characters")
+    } else if text.chars().count() > LONGEST_MESSAGE {
+        Some("an error that is too long to be read")
+    } else if text.trim() != text || text.ends_with([',', ';', ':']) {
+        Some("an error that breaks off")
+    } else if !text.ends_with('?') && !goes_on.iter().any(|words| text.contains(words)) {
+        Some("an error that does not say what to do")
+    } else {
+        None
     }
 }
 
