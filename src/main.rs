@@ -6,8 +6,8 @@ use mcp_bridge::cli::Parsed;
 use mcp_bridge::commands;
 use mcp_bridge::edge::log::{self, LogSettings};
 use mcp_bridge::edge::memory;
-use mcp_bridge::error::Failure;
-use mcp_bridge::proto::Level;
+use mcp_bridge::error::{Failure, FailureKind};
+use mcp_bridge::proto::doctor::Mark;
 use mcp_bridge::settings::{
     DoctorSettings, InstallSettings, LogoutSettings, Notice, PackSettings, Settings,
     StatusSettings, UninstallSettings,
@@ -57,12 +57,14 @@ fn start() -> Result<ExitCode, Failure> {
             })
         }
         Parsed::Doctor(doctor) => {
-            let (settings, notices) = DoctorSettings::resolve(&doctor, &env)?;
-            work(
+            let settings = DoctorSettings::resolve(&doctor, &env)?;
+            let mark = perform(
                 &settings.settings.log.clone(),
-                notices,
+                Vec::new(),
                 commands::doctor::run(settings),
-            )
+            )?;
+            // What is bad has been said.
+            Ok(ExitCode::from(u8::from(mark == Mark::Bad)))
         }
         Parsed::Install(install) => {
             let settings = InstallSettings::resolve(&install, &env)?;
@@ -89,12 +91,21 @@ fn start() -> Result<ExitCode, Failure> {
     }
 }
 
-/// Runs a command to its end, with the log and the runtime that it needs.
+/// Runs a command that has done its job when it ends.
 fn work(
     settings: &LogSettings,
     notices: Vec<Notice>,
     command: impl Future<Output = Result<(), Failure>>,
 ) -> Result<ExitCode, Failure> {
+    perform(settings, notices, command).map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a command to its end, with the log and the runtime that it needs.
+fn perform<T>(
+    settings: &LogSettings,
+    notices: Vec<Notice>,
+    command: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let _guard = log::init(settings);
     for notice in notices {
         log::say(notice.level, &notice.text);
@@ -105,10 +116,10 @@ fn work(
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        log::say(
-            Level::Error,
-            &format!("internal error at {place}; please report it"),
-        );
+        log::alarm(&format!(
+            "internal error at {place}; please report it [{}]",
+            FailureKind::Internal.as_str()
+        ));
     }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -117,5 +128,5 @@ fn work(
     let outcome = runtime.block_on(command);
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome
 }

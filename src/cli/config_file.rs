@@ -23,7 +23,7 @@ const FILE_LIMIT: u64 = 1 << 20;
 /// The file cannot be read, is not TOML, or has a key or value that no option would accept. The
 /// failure names file and key, never a value.
 pub(crate) fn read(path: &Path, command: &Command) -> Result<Vec<LayeredOption>, Failure> {
-    let text = read_text(path, "--config").map_err(Failure::runtime)?;
+    let text = read_text(path, "--config").map_err(Failure::file)?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error
             .span()
@@ -208,7 +208,7 @@ mod tests {
         for (text, words) in [
             (
                 "ignore-tol = ['a']",
-                "unknown key ignore-tol\nmcp-bridge: did you mean --ignore-tool?",
+                "unknown key ignore-tol [usage]\nmcp-bridge: did you mean --ignore-tool?",
             ),
             ("ignore_tool = ['a']", "did you mean --ignore-tool?"),
             ("help = true", "unknown key help"),

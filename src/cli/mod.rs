@@ -6,6 +6,7 @@
 mod completions;
 pub(crate) mod config_file;
 mod doctor;
+mod help;
 mod install;
 mod layers;
 mod mode;
@@ -21,6 +22,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Va
 
 pub use completions::{Completions, Shell};
 pub use doctor::Doctor;
+pub use help::{Example, Page, pages, whole};
 pub use install::{Install, Pack, Uninstall, Writing};
 pub use layers::Parsed;
 pub use mode::{Logout, Status};
@@ -39,36 +41,12 @@ const LONGEST_SECONDS: f64 = 31_536_000.0;
 /// Largest `--max-message-size`, in MiB: the most that fits into 32 bits.
 const LARGEST_MESSAGE_MIB: u64 = 2047;
 
-const HELP_TEMPLATE: &str = "\
-{about-with-newline}
-{usage-heading} {usage}
-
-Commands, each with its own --help:
-  doctor       Find out why a server does not work
-  login        Sign in at a server now
-  logout       Sign out: revoke and forget
-  status       Show every sign-in
-  install      Write this program into a client's configuration
-  uninstall    Take it out again
-  pack         Make a Claude Desktop extension of it
-  completions  Print a script for your shell
-
-{all-args}{after-help}";
-
-const AFTER_HELP: &str = "\
-Every option that takes one value, and every switch, can also be set in the environment: \
-MCP_BRIDGE_CONNECT_TIMEOUT=5, MCP_BRIDGE_DEBUG=1. Repeatable options can be set in the --config file.
-
-Exit codes: 0 clean end, 1 could not do the job, 2 bad usage.";
-
 /// Everything that was typed, each value checked by itself.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "mcp-bridge",
     version,
     about = "Connects an MCP client that speaks stdio to a remote MCP server.",
-    help_template = HELP_TEMPLATE,
-    after_help = AFTER_HELP,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -248,12 +226,12 @@ pub struct TransportArgs {
 
     /// Longest wait for the head of an answer; 0 is no limit
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds_or_zero)]
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, help_heading = "Time limits")]
     pub headers_timeout: Duration,
 
     /// Longest silence inside an answer; 0 is no limit
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, help_heading = "Time limits")]
     pub body_timeout: Duration,
 
     /// Largest message in either direction, in MiB
@@ -262,18 +240,18 @@ pub struct TransportArgs {
 
     /// How long open requests may still be answered after stdin was closed
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds_or_zero)]
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, help_heading = "Time limits")]
     pub eof_grace: Duration,
 
     /// Longest wait for the answer to a request; progress begins it anew; 0 is no limit
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, help_heading = "Time limits")]
     pub call_timeout: Duration,
 
     /// Tell the client this often that a call with a progress token is under way, while the server
     /// is silent; 0 is never
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, help_heading = "Time limits")]
     pub heartbeat: Duration,
 
     /// Do not keep cookies of the server
@@ -283,12 +261,12 @@ pub struct TransportArgs {
     /// Protocol revisions towards the server: what it speaks, only those up to 2025-11-25, or
     /// only those from 2026-07-28 on
     #[arg(long, value_name = "auto|legacy|modern", default_value = "auto")]
-    #[arg(value_parser = protocols(), hide_short_help = true)]
+    #[arg(value_parser = protocols(), help_heading = "Protocol")]
     pub protocol: Protocol,
 
     /// Stay with the older revision at a server without sessions that speaks 2026-07-28 as well,
     /// though it can ask questions and tell of changes in the newer one only
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, help_heading = "Protocol")]
     pub no_upgrade: bool,
 
     /// What a client that asks with server/discover is told of an older server: its capabilities,
@@ -298,7 +276,7 @@ pub struct TransportArgs {
         value_name = "translate|legacy-first",
         default_value = "translate"
     )]
-    #[arg(value_parser = ["translate", "legacy-first"], hide_short_help = true)]
+    #[arg(value_parser = ["translate", "legacy-first"], help_heading = "Protocol")]
     pub discover: String,
 }
 
@@ -318,12 +296,14 @@ pub struct NetworkArgs {
     #[arg(long)]
     pub ipv4: bool,
 
-    /// Proxy to use instead of the environment's (http, https or socks5 URL), or none
+    /// Use this proxy, or none, instead of the environment's
+    ///
+    /// An http://, https://, socks5:// or socks5h:// address, with USER:PASSWORD@ if needed.
     #[arg(long, value_name = "URL|none")]
     pub proxy: Option<Secret>,
 
     /// Accepted for compatibility: proxy variables are always honoured
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     pub enable_proxy: bool,
 }
 

@@ -31,12 +31,6 @@ const OF_THE_BRIDGE_ALONE: [&str; 17] = [
     "transport",
 ];
 
-const WITHOUT_COMMANDS: &str =
-    "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
-
-const ABOUT_THE_OPTIONS: &str = "Every option of the bridge is accepted: with the options of the \
-bridge's own command line, it is the same sign-in. Variables and --config count as well.";
-
 /// What the program is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -61,22 +55,27 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// Every command.
+    /// Every command, in the order of the help text.
     pub(super) const COMMANDS: [Self; 8] = [
+        Self::Install,
+        Self::Uninstall,
+        Self::Doctor,
         Self::Login,
         Self::Logout,
         Self::Status,
-        Self::Doctor,
-        Self::Install,
-        Self::Uninstall,
         Self::Pack,
         Self::Completions,
     ];
 
     /// The command of that name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let named = |mode: &Self| mode.name().strip_prefix("mcp-bridge ") == Some(name);
+        let named = |mode: &Self| mode.command_name() == Some(name);
         Self::COMMANDS.into_iter().find(named)
+    }
+
+    /// The word behind the program's name; `None`: the bridge, which has none.
+    pub(super) fn command_name(self) -> Option<&'static str> {
+        self.name().strip_prefix("mcp-bridge ")
     }
 
     /// Program and command as they are typed.
@@ -112,6 +111,37 @@ impl Mode {
         }
     }
 
+    /// Command lines that show what it is for. The first can take options behind it.
+    pub(super) fn examples(self) -> &'static [&'static str] {
+        match self {
+            Self::Bridge => &["mcp-bridge https://example.com/mcp"],
+            Self::Login => &["mcp-bridge login https://example.com/mcp"],
+            Self::Logout => &[
+                "mcp-bridge logout https://example.com/mcp",
+                "mcp-bridge logout --all",
+            ],
+            Self::Status => &["mcp-bridge status", "mcp-bridge status --json"],
+            Self::Doctor => &[
+                "mcp-bridge doctor https://example.com/mcp",
+                "mcp-bridge doctor https://example.com/mcp --report report.md",
+            ],
+            Self::Install => &[
+                "mcp-bridge install cursor https://example.com/mcp",
+                "mcp-bridge install claude-desktop tickets https://example.com/mcp",
+                "mcp-bridge install --from-mcp-remote --all",
+            ],
+            Self::Uninstall => &[
+                "mcp-bridge uninstall tickets",
+                "mcp-bridge uninstall tickets --client cursor --dry-run",
+            ],
+            Self::Pack => &[
+                "mcp-bridge pack https://example.com/mcp",
+                "mcp-bridge pack https://example.com/mcp --name Tickets --output tickets.mcpb",
+            ],
+            Self::Completions => &["mcp-bridge completions bash > mcp-bridge.bash"],
+        }
+    }
+
     /// Whether the bridge's variables and settings file count: not where a command line is kept
     /// for later.
     pub(super) fn takes_environment(self) -> bool {
@@ -125,13 +155,10 @@ impl Mode {
     pub(super) fn command(self) -> Command {
         let command = match self {
             Self::Bridge => Cli::command(),
-            Self::Login => about_signing_in("Signs in at a remote MCP server now.")
-                .after_help(ABOUT_THE_OPTIONS),
+            Self::Login => about_signing_in("Signs in at a remote MCP server now."),
             Self::Logout => about_signing_in(
-                "Signs out of a remote MCP server: revokes its tokens where it offers that, and \
-                 forgets them.",
+                "Signs out of a remote MCP server: revokes its tokens where it can, and forgets them.",
             )
-            .after_help(ABOUT_THE_OPTIONS)
             .args(Logout::own_args())
             .mut_arg("url", |url| {
                 url.required(false)
@@ -141,18 +168,15 @@ impl Mode {
             Self::Status => Status::command(),
             Self::Doctor => Cli::command()
                 .about("Finds out why a remote MCP server does not work, and what to do about it.")
-                .help_template(WITHOUT_COMMANDS)
-                .after_help(ABOUT_THE_OPTIONS)
                 .args(Doctor::own_args()),
             Self::Install => Install::command(),
             Self::Uninstall => Uninstall::command(),
             Self::Pack => Pack::command(),
             Self::Completions => Completions::command(),
         };
-        let command = match self {
-            Self::Bridge => command,
-            _ => command.bin_name(self.name()).override_usage(self.usage()),
-        };
+        // One form under the other, behind "Usage: ".
+        let forms = self.usage().replace(", or ", "\n       ");
+        let command = command.bin_name(self.name()).override_usage(forms);
         command.mut_args(|arg| {
             if matches!(arg.get_action(), ArgAction::SetTrue) {
                 let id = arg.get_id().clone();
@@ -229,11 +253,8 @@ impl Logout {
 
 /// The bridge's own parser, with a help text that shows what matters here.
 fn about_signing_in(about: &'static str) -> Command {
-    Cli::command()
-        .about(about)
-        .help_template(WITHOUT_COMMANDS)
-        .mut_args(|arg| {
-            let is_idle = OF_THE_BRIDGE_ALONE.contains(&arg.get_id().as_str());
-            arg.hide(is_idle)
-        })
+    Cli::command().about(about).mut_args(|arg| {
+        let is_idle = OF_THE_BRIDGE_ALONE.contains(&arg.get_id().as_str());
+        arg.hide(is_idle)
+    })
 }

@@ -13,6 +13,9 @@ use super::{Secret, seconds, seconds_or_zero};
 /// Longest `--profile`, in bytes.
 const LONGEST_PROFILE: usize = 64;
 
+/// Heading of the options that most people never need.
+const AT_A_COMPANY: &str = "Sign-in at a company";
+
 /// Options about signing in.
 #[derive(Args, Clone, Debug)]
 #[expect(
@@ -49,6 +52,7 @@ pub struct SignInArgs {
     ///
     /// A JSON object with members of RFC 7591 §2, or a file that holds it.
     #[arg(long, value_name = "JSON|@FILE")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub static_oauth_client_metadata: Option<Secret>,
 
     /// Client to use instead of registering one: client_id, client_secret, …
@@ -57,48 +61,57 @@ pub struct SignInArgs {
     /// client_secret, token_endpoint_auth_method, issuer, redirect_uris, scope; for
     /// private_key_jwt also private_key_pem (text or @FILE), token_endpoint_auth_signing_alg, kid.
     #[arg(long, value_name = "JSON|@FILE")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub static_oauth_client_info: Option<Secret>,
 
     /// Address of a client metadata document, to be used as client_id
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(long, value_name = "URL")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub client_metadata_url: Option<Secret>,
 
     /// Resource to ask tokens for, instead of the server's own word (RFC 8707)
     #[arg(long, value_name = "URI")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub resource: Option<Secret>,
 
     /// Ask for tokens without naming a resource
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub disable_resource_parameter: bool,
 
     /// Add this to the authorization request (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub authorize_param: Vec<Secret>,
 
     /// Host in the redirect address
     #[arg(long, value_name = "HOST", default_value = "localhost", value_parser = host)]
-    #[arg(hide_short_help = true)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub host: String,
 
     /// Path in the redirect address
     #[arg(long, value_name = "PATH", default_value = "/oauth/callback", value_parser = path)]
-    #[arg(hide_short_help = true)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub callback_path: String,
 
     /// Page to send the browser to after the sign-in
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(long, value_name = "URL")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub auth_success_url: Option<Secret>,
 
     /// Send the ID token instead of the access token
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub use_id_token: bool,
 
     /// Sign in as a program, with the secret or key of --static-oauth-client-info
     #[arg(long)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub client_credentials: bool,
 
     /// Token endpoint for --client-credentials, instead of asking the server
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(long, value_name = "URL")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub token_endpoint: Option<Secret>,
 
     /// Sign in through the organisation's identity provider
@@ -107,23 +120,28 @@ pub struct SignInArgs {
     /// token_endpoint; client_id, client_secret; one of id_token, refresh_token, saml (text or
     /// @FILE) and command (a program and its arguments, which prints the token);
     /// subject_token_type.
-    #[arg(long, value_name = "JSON|@FILE", hide_short_help = true)]
+    #[arg(long, value_name = "JSON|@FILE")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub enterprise_idp: Option<Secret>,
 
     /// Sign in with the JWT of this workload: @FILE, or ["PROGRAM", "ARGUMENT", …]
-    #[arg(long, value_name = "@FILE|JSON", hide_short_help = true)]
+    #[arg(long, value_name = "@FILE|JSON")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub workload_jwt: Option<Secret>,
 
     /// The only issuer to sign in at
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(long, value_name = "URL")]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub expect_issuer: Option<Secret>,
 
     /// Sign in although the authorization server does not promise PKCE
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub allow_missing_pkce: bool,
 
     /// Follow what the server says into private networks
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
+    #[arg(help_heading = AT_A_COMPANY)]
     pub allow_private_network: bool,
 
     /// Where sign-ins are kept.
@@ -136,7 +154,6 @@ pub struct SignInArgs {
 pub struct StoreArgs {
     /// Keep tokens in files, which npm mcp-remote shares, or in the system's keychain
     #[arg(long, value_enum, default_value_t = StoreKind::Files, value_name = "PLACE")]
-    #[arg(hide_short_help = true)]
     pub store: StoreKind,
 }
 

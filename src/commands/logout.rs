@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use url::Url;
 
-use super::print;
-use super::run::{launcher, random, spread};
+use super::assembly::{launcher, random, spread};
+use super::{print, style};
 use crate::edge::http::client::HttpClient;
 use crate::edge::log;
 use crate::edge::oauth::OauthHttp;
@@ -17,10 +17,21 @@ use crate::error::Failure;
 use crate::proto::Level;
 use crate::proto::auth::limits;
 use crate::proto::auth::settings::Settings as SignInSettings;
+use crate::proto::doctor::{Check, render};
+use crate::proto::failure::Kind;
 use crate::proto::headers::UserHeaders;
 use crate::proto::text;
 use crate::settings::{LogoutSettings, Target};
 use crate::sign_in::{Parts, Revocation, SignIn};
+
+/// The line about the tokens' end at the authorization server.
+const REVOCATION: &str = "revocation";
+
+/// What to do about tokens that are still good somewhere.
+const ON_ITS_PAGES: &str = "end the sign-in on the server's own pages, where it has any";
+
+/// Longest name of a server that is shown, in characters.
+const SERVER_CHARS: usize = 300;
 
 /// Signs out.
 ///
@@ -42,35 +53,34 @@ pub async fn run(settings: LogoutSettings) -> Result<(), Failure> {
             .await
         }
         Target::All => {
-            let entries = store
-                .list()
-                .map_err(|failure| Failure::runtime(failure.text))?;
+            let entries = store.list()?;
             if entries.is_empty() {
                 return print("There is nothing to sign out of.\n");
             }
-            let mut left = Vec::new();
+            let mut left: Option<Failure> = None;
             for entry in entries {
                 let server = entry.state().server;
                 let name = server.clone().unwrap_or_else(|| entry.key().to_owned());
                 let url = server.and_then(|server| Url::parse(&server).ok());
-                let outcome = match url {
-                    Some(url) => {
-                        let mut sign_in = SignInSettings::stored(Arc::new(url), entry.key());
-                        sign_in.allow_private_network = settings.allow_private_network;
-                        sign_out(&settings, &http, sign_in, &store, &name).await
-                    }
-                    // Of a server nobody knows the address of, the files can go all the same.
-                    None => forget(&entry, settings.forget_client, &name),
+                let outcome = if let Some(url) = url {
+                    let mut sign_in = SignInSettings::stored(Arc::new(url), entry.key());
+                    sign_in.allow_private_network = settings.allow_private_network;
+                    sign_out(&settings, &http, sign_in, &store, &name).await
+                } else {
+                    // The files can go all the same.
+                    let text = "nobody knows the server's address, so nobody was told";
+                    let revocation = Check::warning(REVOCATION, text, ON_ITS_PAGES);
+                    forget(&entry, settings.forget_client, &name)
+                        .and_then(|()| farewell(&settings, revocation, &name))
                 };
                 if let Err(failure) = outcome {
-                    left.push(failure.to_string());
+                    left = Some(match left {
+                        Some(first) => first.and(&failure),
+                        None => failure,
+                    });
                 }
             }
-            if left.is_empty() {
-                Ok(())
-            } else {
-                Err(Failure::runtime(left.join("; ")))
-            }
+            left.map_or(Ok(()), Err)
         }
     }
 }
@@ -99,26 +109,44 @@ async fn sign_out(
         news: reporter,
         spread: spread(random()),
         by_hand: true,
+        may_sign_in: true,
     });
     // A bridge that renews the tokens meanwhile would bring them back.
     let _alone = entry.lock(Lock::Renewal, limits::LOCK_WAIT).await;
-    match sign_in.revoke().await {
-        Revocation::Revoked => log::say(Level::Info, "the authorization server was told"),
+    let revocation = match sign_in.revoke().await {
         Revocation::NothingToRevoke => {
             forget(entry, settings.forget_client, server)?;
             return print(&not_signed_in(store, entry, server));
         }
-        Revocation::NotOffered => log::say(
-            Level::Info,
+        Revocation::Revoked => Check::good(REVOCATION, "the authorization server was told"),
+        Revocation::NotOffered => Check::warning(
+            REVOCATION,
             "the authorization server offers no revocation: the tokens stay valid there until they expire",
+            ON_ITS_PAGES,
         ),
-        Revocation::Failed(problem) => log::say(
-            Level::Warn,
-            &format!("the tokens could not be revoked and may stay valid at the server: {problem}"),
+        Revocation::Failed(problem) => Check::warning(
+            REVOCATION,
+            format!("the tokens could not be revoked and may stay valid at the server: {problem}"),
+            ON_ITS_PAGES,
         ),
-    }
+    };
     forget(entry, settings.forget_client, server)?;
-    print(&format!("Signed out of {server}.\n"))
+    farewell(settings, revocation, server)
+}
+
+/// Says what was done.
+fn farewell(settings: &LogoutSettings, revocation: Check, server: &str) -> Result<(), Failure> {
+    let forgotten = if settings.forget_client {
+        "the sign-in and the registration are forgotten here"
+    } else {
+        "the sign-in is forgotten here"
+    };
+    let style = style(settings.style);
+    let lines = [revocation, Check::good("store", forgotten)];
+    let lines = lines.map(|check| render::check(&check, style)).concat();
+    let verdict = format!("Signed out of {}.", text::sanitize(server, SERVER_CHARS));
+    let verdict = style.bold(&verdict);
+    print(&format!("{lines}{verdict}\n"))
 }
 
 /// A sign-in belongs to a server and the options it was made with.
@@ -141,9 +169,7 @@ fn not_signed_in(store: &Store, entry: &Entry, server: &str) -> String {
 
 fn forget(entry: &Entry, client: bool, server: &str) -> Result<(), Failure> {
     entry.forget(client).map_err(|left| {
-        Failure::runtime(format!(
-            "{server}: could not be removed: {}",
-            left.join(", ")
-        ))
+        let text = format!("{server}: could not be removed: {}", left.join(", "));
+        Failure::request(Kind::StoreUnwritable, text)
     })
 }

@@ -2,17 +2,22 @@
 //!
 //! In: what is shown, and how. Out: the files (`edge/store`). Secrets are never shown.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::print;
+use super::{print, style};
 use crate::edge::log;
 use crate::edge::store::{Entry, Store};
 use crate::error::Failure;
+use crate::proto::doctor::render::{self, Style};
+use crate::proto::doctor::{Check, Mark};
+use crate::proto::failure::Kind;
 use crate::proto::text;
 use crate::settings::StatusSettings;
+
+/// Longest name of a server that is shown, in characters.
+const NAME_CHARS: usize = 300;
 
 /// One sign-in, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -54,9 +59,7 @@ struct LastError {
 /// A [`Failure`] when the store cannot be read.
 pub fn run(settings: StatusSettings) -> Result<(), Failure> {
     let store = Store::open(settings.store.base).in_keychain(settings.store.keychain);
-    let entries = store
-        .list()
-        .map_err(|failure| Failure::runtime(failure.text))?;
+    let entries = store.list()?;
     let now = now();
     let all: Vec<Status> = entries
         .iter()
@@ -74,7 +77,8 @@ pub fn run(settings: StatusSettings) -> Result<(), Failure> {
     if all.is_empty() {
         return print("Nobody is signed in anywhere. \"mcp-bridge login URL\" signs in.\n");
     }
-    let texts: Vec<String> = all.iter().map(Status::text).collect();
+    let style = style(settings.style);
+    let texts: Vec<String> = all.iter().map(|status| status.shown(style)).collect();
     print(&texts.join("\n"))
 }
 
@@ -119,55 +123,83 @@ impl Status {
         self.signed_in || self.registered || self.last_error.is_some()
     }
 
-    fn text(&self) -> String {
+    fn shown(&self, style: Style) -> String {
         let name = self.server.as_ref().unwrap_or(&self.key);
-        let mut out = format!("{}\n", text::sanitize(name, 300));
-        let mut line = |name: &str, value: &str| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "  {name:<12}{}", text::sanitize(value, 500));
-        };
-        if let Some(profile) = &self.profile {
-            line("profile", profile);
-        }
-        let signed_in = match (self.signed_in, &self.account) {
-            (true, Some(account)) => format!("yes, as {account}"),
-            (true, None) => "yes".to_owned(),
-            (false, _) => "no".to_owned(),
-        };
-        line("signed in", &signed_in);
-        if let Some(issuer) = &self.issuer {
-            line("issuer", issuer);
-        }
-        if let Some(scope) = &self.scope {
-            line("scopes", scope);
-        }
-        if self.signed_in {
-            let expiry = match (&self.expires_at, self.expired) {
-                (Some(at), Some(true)) if self.refreshable => {
-                    format!("expired at {at}; renewed at the next use")
-                }
-                (Some(at), Some(true)) => format!("expired at {at}; the next use asks to sign in"),
-                (Some(at), _) => format!("until {at}"),
-                (None, _) => "until the server says otherwise".to_owned(),
-            };
-            line("valid", &expiry);
-            let renewal = if self.refreshable {
-                "by itself"
-            } else {
-                "needs a new sign-in"
-            };
-            line("renewal", renewal);
-        }
-        if let Some(writer) = self.written_by {
-            line("written by", writer);
-        }
-        if let Some(error) = &self.last_error {
-            line(
-                "last error",
-                &format!("{} ({}, {})", error.text, error.kind, error.at),
-            );
-        }
+        let mut out = format!("{}\n", style.bold(&text::sanitize(name, NAME_CHARS)));
+        out.extend(
+            self.checks()
+                .iter()
+                .map(|check| render::check(check, style)),
+        );
         out
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let mut checks = vec![match (self.signed_in, &self.account) {
+            (true, Some(account)) => Check::good("signed-in", format!("yes, as {account}")),
+            (true, None) => Check::good("signed-in", "yes"),
+            (false, _) => Check::warning("signed-in", "no", "to sign in").with_flag(self.login()),
+        }];
+        let mut fact = |id, text: Option<&str>| {
+            checks.extend(text.map(|text| Check::good(id, text)));
+        };
+        fact("profile", self.profile.as_deref());
+        fact("issuer", self.issuer.as_deref());
+        fact("scopes", self.scope.as_deref());
+        if self.signed_in {
+            checks.push(self.validity());
+            checks.push(if self.refreshable {
+                Check::good("renewal", "by itself")
+            } else {
+                let advice = "when it has ended, sign in again";
+                Check::warning("renewal", "the server gives none", advice).with_flag(self.login())
+            });
+        }
+        let writer = self
+            .written_by
+            .map(|writer| Check::good("written-by", writer));
+        checks.extend(writer);
+        checks.extend(self.last_error.as_ref().map(LastError::check));
+        checks
+    }
+
+    /// What signs in, ready to be typed.
+    fn login(&self) -> String {
+        let server = self.server.as_deref().unwrap_or("URL");
+        let profile = self.profile.as_ref();
+        let profile = profile.map(|name| format!(" --profile {name}"));
+        format!("mcp-bridge login {server}{}", profile.unwrap_or_default())
+    }
+
+    fn validity(&self) -> Check {
+        let id = "valid";
+        match (&self.expires_at, self.expired) {
+            (Some(at), Some(true)) if self.refreshable => {
+                Check::good(id, format!("expired at {at}; renewed at the next use"))
+            }
+            (Some(at), Some(true)) => {
+                let text = format!("expired at {at}; the next use asks to sign in");
+                Check::warning(id, text, "to sign in now").with_flag(self.login())
+            }
+            (Some(at), _) => Check::good(id, format!("until {at}")),
+            (None, _) => Check::good(id, "until the server says otherwise"),
+        }
+    }
+}
+
+impl LastError {
+    fn check(&self) -> Check {
+        let check = Check {
+            mark: Mark::Warning,
+            ..Check::good("last-error", format!("{} ({})", self.text, self.at))
+        };
+        match Kind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == self.kind)
+        {
+            Some(kind) => check.of_kind(kind),
+            None => check,
+        }
     }
 }
 

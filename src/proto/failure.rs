@@ -13,7 +13,13 @@ use super::message::Id;
 /// range that JSON-RPC 2.0 §5.1 reserves (−32768…−32000), so it cannot be taken for a server's.
 pub const LOCAL_ERROR: i32 = -31000;
 
-/// Why a request failed here. The name goes into the error's `data.kind`.
+/// How every message ends whose request may have run: never repeated by itself, nor unseen by a
+/// person.
+pub const LOOK_FIRST: &str =
+    "whether it ran is unknown, so look at the server before you repeat it";
+
+/// Why a request failed here. The name goes into the error's `data.kind`, and to the end of the line
+/// on stderr; `docs/errors.md` explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// No connection could be made.
@@ -107,6 +113,54 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 44] = [
+        Self::Connect,
+        Self::HttpStatus,
+        Self::LimitExceeded,
+        Self::NotMcp,
+        Self::RedirectRefused,
+        Self::EndpointOriginMismatch,
+        Self::SessionLost,
+        Self::Shutdown,
+        Self::SignInRequired,
+        Self::StreamEnded,
+        Self::Timeout,
+        Self::ToolNotAvailable,
+        Self::InsecureUrl,
+        Self::BlockedAddress,
+        Self::DiscoveryUnreachable,
+        Self::DiscoveryFailed,
+        Self::MetadataInvalid,
+        Self::ResourceMismatch,
+        Self::IssuerMismatch,
+        Self::PkceUnsupported,
+        Self::NoRegistrationMethod,
+        Self::RegistrationRejected,
+        Self::ClientIssuerMismatch,
+        Self::ClientRejected,
+        Self::AuthorizationDenied,
+        Self::AuthorizationError,
+        Self::AuthorizationTimeout,
+        Self::IssMismatch,
+        Self::CallbackPortInUse,
+        Self::TokenResponseInvalid,
+        Self::RefreshRejected,
+        Self::RefreshUnavailable,
+        Self::InsufficientScope,
+        Self::ScopeLoop,
+        Self::AuthLoop,
+        Self::LockTimeout,
+        Self::StoreCorrupt,
+        Self::StoreUnwritable,
+        Self::StoreInsecure,
+        Self::DeviceExpired,
+        Self::DeviceDenied,
+        Self::AssertionRejected,
+        Self::DpopRejected,
+        Self::DpopUnsupported,
+    ];
+
     /// The name in `data.kind` and at the end of log lines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -261,6 +315,16 @@ mod tests {
             value["error"]["data"],
             serde_json::json!({"source": "mcp-bridge", "kind": "http-status", "executed": "unknown", "status": 502})
         );
+    }
+
+    #[test]
+    fn every_kind_is_listed_once() {
+        let mut names = Kind::ALL.map(Kind::as_str).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Kind::ALL.len());
+        // A kind that is added has to be told apart here, and so remembered above.
+        assert_eq!(Kind::DpopUnsupported as usize + 1, Kind::ALL.len());
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl Refusal {
 /// A list whose readers could disagree about the tools in it; it must not be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the server's tool list is ambiguous or malformed, so the tool filter cannot be applied to it"
+    "the server's tool list is ambiguous or malformed, so the tool filter cannot be applied to it; \
+     tell the server's operator"
 )]
 pub struct Unfilterable;
 

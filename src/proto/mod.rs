@@ -31,6 +31,7 @@ pub mod json;
 pub mod ledger;
 pub mod limits;
 pub mod lines;
+pub mod mcpb;
 pub mod message;
 pub mod object;
 pub mod redirect;
@@ -304,4 +305,21 @@ pub enum TroubleKind {
     Encoding,
     /// Something on our own side, such as a crashed task.
     Internal,
+}
+
+impl TroubleKind {
+    /// The kind of the error that a request gets for it.
+    #[must_use]
+    pub fn failure(self) -> failure::Kind {
+        match self {
+            Self::Timeout => failure::Kind::Timeout,
+            Self::Redirect => failure::Kind::RedirectRefused,
+            Self::Encoding => failure::Kind::NotMcp,
+            Self::TooLarge => failure::Kind::LimitExceeded,
+            Self::Broken => failure::Kind::StreamEnded,
+            Self::Connect | Self::Dns | Self::Tls | Self::Proxy | Self::Internal => {
+                failure::Kind::Connect
+            }
+        }
+    }
 }

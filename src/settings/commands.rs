@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 
+use super::doctor::style;
 use super::store::{StoreSettings, store};
 use super::{Notice, OWN_AUTHORIZATION, Settings, log, network};
 use crate::cli::{Cli, Logout, Status};
@@ -11,6 +12,7 @@ use crate::edge::http::settings::NetworkSettings;
 use crate::edge::log::LogSettings;
 use crate::error::Failure;
 use crate::proto::auth::settings as auth;
+use crate::proto::doctor::render::Style;
 
 impl Settings {
     /// Gives the options of `login` their meaning: those of the bridge it signs in for, with
@@ -47,6 +49,8 @@ pub struct LogoutSettings {
     pub network: NetworkSettings,
     /// For the log.
     pub log: LogSettings,
+    /// How a terminal may be written on.
+    pub style: Style,
 }
 
 /// Where to sign out.
@@ -93,6 +97,7 @@ impl LogoutSettings {
             store,
             network,
             log,
+            style: style(env, cfg!(windows)),
         };
         Ok((settings, notices))
     }
@@ -107,6 +112,8 @@ pub struct StatusSettings {
     pub store: StoreSettings,
     /// For the log.
     pub log: LogSettings,
+    /// How a terminal may be written on.
+    pub style: Style,
 }
 
 impl StatusSettings {
@@ -123,6 +130,7 @@ impl StatusSettings {
             json: status.json,
             store: store(&status.store, env, &mut notices)?,
             log: log(&status.output, env),
+            style: style(env, cfg!(windows)),
         };
         Ok((settings, notices))
     }

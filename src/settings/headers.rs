@@ -67,7 +67,7 @@ pub(super) fn fixed(
                 }
             }
             HeaderSource::File(path) => {
-                let text = read_text(path, "--header-file").map_err(Failure::runtime)?;
+                let text = read_text(path, "--header-file").map_err(Failure::file)?;
                 for (number, line) in text.lines().enumerate() {
                     let line = line.trim();
                     if !line.is_empty() && !line.starts_with('#') {

@@ -306,6 +306,34 @@ fn login_knows_the_account() {
     assert_eq!(status(&world)[0]["account"], "jo@example.com");
 }
 
+#[test]
+fn status_and_logout_mark_each_line_and_are_plain_in_a_pipe() {
+    let world = auth_world();
+    run(&world, login(&world));
+    let status = run(&world, world.command(["status"])).out;
+    let logout = run(&world, logout(&world)).out;
+    for (text, first, ids) in [
+        (
+            &status,
+            world.remote.url(),
+            &["signed-in", "issuer", "valid", "renewal", "written-by"][..],
+        ),
+        (&logout, String::new(), &["revocation", "store"]),
+    ] {
+        assert!(text.starts_with(&first), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        for id in ids {
+            let line = format!("good    {id} ");
+            assert!(
+                text.lines().any(|found| found.starts_with(&line)),
+                "{id}: {text}"
+            );
+        }
+    }
+    let verdict = format!("\nSigned out of {}.\n", world.remote.url());
+    assert!(logout.ends_with(&verdict), "{logout}");
+}
+
 // ----- logout -----
 
 #[test]
@@ -351,7 +379,7 @@ fn d31_what_cannot_be_revoked_is_forgotten_all_the_same() {
     world.auth.stop();
     let said = run(&world, logout(&world));
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    assert!(said.stderr.contains("may stay valid"), "{}", said.stderr);
+    assert!(said.out.contains("may stay valid"), "{}", said.out);
     assert!(files(&world).iter().all(|name| !name.contains("tokens")));
     world.auth.restart();
 }
@@ -362,7 +390,7 @@ fn d31_a_server_without_revocation_is_told_of() {
     conversation(world.bridge());
     let said = run(&world, logout(&world));
     assert_eq!(said.code, Some(0));
-    assert!(said.stderr.contains("no revocation"), "{}", said.stderr);
+    assert!(said.out.contains("no revocation"), "{}", said.out);
     assert_eq!(world.auth.count("/revoke"), 0);
 }
 
@@ -376,7 +404,7 @@ fn d31_a_busy_server_is_asked_once_more() {
     let said = run(&world, logout(&world));
     assert_eq!(said.code, Some(0));
     assert_eq!(world.auth.count("/revoke"), 3);
-    assert!(!said.stderr.contains("may stay valid"), "{}", said.stderr);
+    assert!(!said.out.contains("may stay valid"), "{}", said.out);
 }
 
 #[test]

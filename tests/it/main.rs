@@ -8,6 +8,9 @@
 //! | `layers` | imports under `src` point downwards only |
 //! | `stdio` | the two pipes: framing, bad lines, ids, order, back-pressure |
 //! | `batches` | JSON-RPC batches of the client |
+//! | `help` | help texts, completions, manual pages |
+//! | `docs` | the pages for people: options, links |
+//! | `errors` | the kinds of errors and the page about them |
 //! | `words` | stderr and the log file |
 //! | `shutdown` | how it ends |
 //! | `smoke` | one short conversation |
@@ -25,6 +28,7 @@
 //! | `http_sse` | the transport of 2024-11-05 |
 //! | `eras` | every revision on either side |
 //! | `recovery` | lost sessions, servers that go away and come back |
+//! | `patience` | servers that answer late or never, and the options for that |
 //! | `unlisted` | every file here is a module |
 //! | `rules` | the table of rules and the numbered tests agree |
 //! | `callback_page` | the last page of a sign-in in a real browser |
@@ -33,9 +37,13 @@
 //! | `meanwhile` | what the client hears while a person signs in |
 //! | `machines` | sign-ins without a browser on this machine |
 //! | `commands` | login, logout, status |
+//! | `install` | install, uninstall |
+//! | `doctor_sign_in` | what doctor says about signing in |
+//! | `doctor` | broken set-ups, and what is said about them |
 //! | `siblings` | many processes and one sign-in, killed anywhere |
 //! | `renewal` | renewing tokens |
 //! | `keychain` | tokens in the system's keychain |
+//! | `pack` | extensions for Claude Desktop |
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -51,12 +59,21 @@ mod canary;
 mod cli;
 #[cfg(unix)]
 mod commands;
+#[cfg(unix)]
+mod doctor;
+#[cfg(unix)]
+mod doctor_sign_in;
+mod docs;
 mod eras;
+mod errors;
 mod faults;
 mod first_contact;
+mod help;
 #[cfg(unix)]
 mod hostile_sign_in;
 mod http_sse;
+#[cfg(unix)]
+mod install;
 mod keychain;
 mod layers;
 mod limits;
@@ -65,6 +82,8 @@ mod machines;
 #[cfg(unix)]
 mod meanwhile;
 mod network;
+mod pack;
+mod patience;
 mod recovery;
 #[cfg(unix)]
 mod renewal;
