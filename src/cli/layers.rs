@@ -65,7 +65,17 @@ impl Parsed {
         let mut args = args.into_iter();
         let program = args.next().unwrap_or_else(|| "mcp-bridge".into());
         let mut args: Vec<OsString> = args.collect();
-        let named = args.first().and_then(|first| Mode::named(first.to_str()?));
+        if args.first().is_some_and(|first| first == "help") {
+            args.remove(0);
+            args.truncate(1);
+            args.push("--help".into());
+        }
+        let first = args.first().and_then(|first| first.to_str());
+        let named = first.and_then(Mode::named);
+        if let (None, Some(near)) = (named, first.and_then(Mode::near)) {
+            let hint = format!("did you mean `{}`?", near.name());
+            return Err(Failure::usage("there is no such command").hint(hint));
+        }
         if named.is_some() {
             args.remove(0);
         }

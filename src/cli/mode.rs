@@ -2,6 +2,7 @@
 //!
 //! In: the commands' names, own options and help. Out: reading them (`cli/layers.rs`).
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, Parser};
 
 use super::completions::Completions;
@@ -71,6 +72,23 @@ impl Mode {
     pub(super) fn named(name: &str) -> Option<Self> {
         let named = |mode: &Self| mode.command_name() == Some(name);
         Self::COMMANDS.into_iter().find(named)
+    }
+
+    /// The command that a word is a slip of; none for what may be an address or an option.
+    pub(super) fn near(word: &str) -> Option<Self> {
+        if !word.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return None;
+        }
+        let names = Self::COMMANDS.into_iter().filter_map(Self::command_name);
+        let error = Command::new("mcp-bridge")
+            .disable_help_subcommand(true)
+            .subcommands(names.map(Command::new))
+            .try_get_matches_from(["mcp-bridge", word])
+            .err()?;
+        match error.get(ContextKind::SuggestedSubcommand)? {
+            ContextValue::Strings(near) => Self::named(near.last()?),
+            _ => None,
+        }
     }
 
     /// The word behind the program's name; `None`: the bridge, which has none.

@@ -264,3 +264,26 @@ fn piped(program: &str, arguments: &[&str], text: &str) -> Option<String> {
     assert_eq!(stderr, "", "{program}");
     Some(String::from_utf8(output.stdout).unwrap())
 }
+
+#[test]
+fn help_is_also_a_word() {
+    assert_eq!(printed(&["help"]), printed(&["--help"]));
+    assert_eq!(
+        printed(&["help", "install"]),
+        printed(&["install", "--help"])
+    );
+}
+
+#[test]
+fn a_mistyped_command_is_told_from_an_address() {
+    for (typed, meant) in [("instal", "install"), ("docter", "doctor")] {
+        let output = program(&[typed, "cursor", "https://example.com/mcp"]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let hint = format!("did you mean `mcp-bridge {meant}`?");
+        assert!(said.contains(&hint), "{said}");
+    }
+    let output = program(&["example.com"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("put https:// in front of it"), "{said}");
+}
