@@ -250,7 +250,7 @@ pub struct TransportArgs {
 
     /// Tell the client this often that a call with a progress token is under way, while the server
     /// is silent; 0 is never
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = pause_or_zero)]
     #[arg(allow_negative_numbers = true, help_heading = "Time limits")]
     pub heartbeat: Duration,
 
@@ -405,6 +405,14 @@ fn mib(text: &str) -> Result<u64, String> {
         _ => Err(format!(
             "must be a whole number from 1 to {LARGEST_MESSAGE_MIB}"
         )),
+    }
+}
+
+/// A pause that floods nobody, or none.
+fn pause_or_zero(text: &str) -> Result<Duration, String> {
+    match seconds_or_zero(text)? {
+        pause if pause.is_zero() || pause >= Duration::from_secs(1) => Ok(pause),
+        _ => Err("must be 0 or at least 1".into()),
     }
 }
 

@@ -329,6 +329,10 @@ fn wrong_values_name_their_option() {
             &["--headers-timeout", "-5"],
             "--headers-timeout must not be negative",
         ),
+        (
+            &["--heartbeat", "0.5"],
+            "--heartbeat must be 0 or at least 1",
+        ),
         (&["--body-timeout=NaN"], "--body-timeout must be a number"),
         (&["--body-timeout="], "--body-timeout"),
         (
@@ -401,11 +405,8 @@ fn wrong_values_name_their_option() {
             &["--proxy", "none", "--proxy", "none"],
             "--proxy was given more than once",
         ),
-        (&["0"], "[CALLBACK_PORT] must be a number from 1 to 65535"),
-        (
-            &["70000"],
-            "[CALLBACK_PORT] must be a number from 1 to 65535",
-        ),
+        (&["0"], "CALLBACK_PORT must be a number from 1 to 65535"),
+        (&["70000"], "CALLBACK_PORT must be a number from 1 to 65535"),
     ] {
         let args = [&[URL], args].concat();
         let text = failure(&args);
@@ -737,5 +738,24 @@ fn commands_name_their_mistakes() {
         for word in words {
             assert!(text.contains(word), "{args:?}: {text}");
         }
+    }
+}
+
+#[test]
+fn what_is_missing_or_wrong_has_its_plain_name() {
+    for (line, words) in [
+        (&["uninstall"][..], "the name of the entry is missing"),
+        (&["completions"], "the name of the shell is missing"),
+        (&["pack"], "the URL of the server is missing"),
+        (
+            &["install", "cursr", "https://x.example/"],
+            "CLIENT must be one of",
+        ),
+        (&["https://x.example/", "port"], "CALLBACK_PORT must be"),
+    ] {
+        let args = ["mcp-bridge"].iter().chain(line).map(OsString::from);
+        let text = Parsed::read(args, &|_| None).unwrap_err().to_string();
+        let start = format!("mcp-bridge: {words}");
+        assert!(text.starts_with(&start), "{line:?}: {text}");
     }
 }

@@ -159,8 +159,7 @@ impl Bridge {
 
     /// No answer came, or not in time.
     pub(super) fn on_discover_lost(&mut self) {
-        let text =
-            "the server did not answer \"server/discover\"; \"mcp-bridge doctor URL\" shows why";
+        let text = "the server did not answer \"server/discover\"";
         let failure = Failure::new(Kind::Timeout, Executed::No, text);
         self.apply(Verdict::Open(&[Probe::Initialize]), Outcome::Fail(failure));
     }

@@ -479,27 +479,22 @@ impl Bridge {
     #[must_use]
     pub fn no_mcp(head: &Head, body: &Body) -> Failure {
         let what = classify::describe(head, body);
-        let (kind, executed, hint) = match head.status {
-            200..=299 => (
-                Kind::NotMcp,
-                Executed::Unknown,
-                "that is not MCP; check the URL, which usually ends in /mcp or /sse",
-            ),
-            403 => (
-                Kind::HttpStatus,
-                Executed::No,
-                "the server does not allow this; check your token and what you are allowed there",
-            ),
-            404 | 405 => (
-                Kind::HttpStatus,
-                Executed::No,
-                "there is no MCP server at this address; check the URL, which usually ends in /mcp or /sse",
-            ),
-            _ => (
-                Kind::HttpStatus,
-                Executed::No,
-                "the server did not accept \"initialize\"; \"mcp-bridge doctor URL\" shows what it accepts",
-            ),
+        let (kind, executed) = match head.status {
+            200..=299 => (Kind::NotMcp, Executed::Unknown),
+            _ => (Kind::HttpStatus, Executed::No),
+        };
+        let hint = match head.status {
+            200..=299 => "that is not MCP; check the URL, which usually ends in /mcp or /sse",
+            403 => {
+                "the server does not allow this; check your token and what you are allowed there"
+            }
+            404 | 405 => {
+                "there is no MCP server at this address; check the URL, which usually ends in /mcp or /sse"
+            }
+            429 | 500.. => "try again later, and tell the server's operator if it stays so",
+            _ => {
+                "the server did not accept \"initialize\"; check the URL, or ask the server's operator"
+            }
         };
         Failure::new(kind, executed, format!("{what}; {hint}")).with_status(head.status)
     }

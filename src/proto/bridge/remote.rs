@@ -328,6 +328,9 @@ impl Bridge {
         let Some(exchange) = self.exchanges.get(&ticket) else {
             return;
         };
+        if exchange.generation != self.link.generation {
+            return self.debug(|| "a question of a lost session was dropped".into());
+        }
         let question = Question {
             id: id.detached(),
             generation: exchange.generation,

@@ -110,7 +110,7 @@ impl Bridge {
         let wanted = self.wanted_changes();
         let current = self.subscription.current.as_ref();
         if current.is_some_and(|current| current.asked == wanted) {
-            return;
+            return self.answer_covered();
         }
         if !wanted.is_empty() {
             return self.open_subscription(wanted);
@@ -226,17 +226,7 @@ impl Bridge {
         }
         let granted = Wanted::read(message.params()).unwrap_or_default();
         stream.granted = granted.intersection(&stream.asked);
-        for pending in self.take_pending(|pending| stream.asked.uris.contains(&pending.uri)) {
-            if stream.granted.uris.contains(&pending.uri) {
-                let Pending { uri, params, .. } = pending;
-                self.client.subscriptions.insert(uri, params);
-                self.respond_with(&pending.id, "result", "{}");
-            } else {
-                stream.asked.uris.remove(&pending.uri);
-                let text = "mcp-bridge: the server tells of no changes to this resource";
-                self.respond_error(&pending.id, errors::INVALID_PARAMS, text);
-            }
-        }
+        self.answer_pending(&mut stream);
         let refused = &mut self.subscription.refused;
         let count = refused.len();
         refused.retain(|uri| !stream.asked.uris.contains(uri));
@@ -251,6 +241,30 @@ impl Bridge {
         }
         self.refresh_subscription();
         self.tell_of_gap();
+    }
+
+    /// Answers the requests whose resources were asked for with this stream.
+    fn answer_pending(&mut self, stream: &mut Stream) {
+        for pending in self.take_pending(|pending| stream.asked.uris.contains(&pending.uri)) {
+            if stream.granted.uris.contains(&pending.uri) {
+                let Pending { uri, params, .. } = pending;
+                self.client.subscriptions.insert(uri, params);
+                self.respond_with(&pending.id, "result", "{}");
+            } else {
+                stream.asked.uris.remove(&pending.uri);
+                let text = "mcp-bridge: the server tells of no changes to this resource";
+                self.respond_error(&pending.id, errors::INVALID_PARAMS, text);
+            }
+        }
+    }
+
+    /// The open stream is all that is wanted: it may still have what the client gave up before it
+    /// asked anew.
+    fn answer_covered(&mut self) {
+        if let Some(mut stream) = self.subscription.current.take() {
+            self.answer_pending(&mut stream);
+            self.subscription.current = Some(stream);
+        }
     }
 
     fn tell_legacy_client(&mut self, message: &Message) {

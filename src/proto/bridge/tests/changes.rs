@@ -278,6 +278,45 @@ fn t114_a_new_stream_is_acknowledged_before_the_old_one_closes() {
 }
 
 #[test]
+fn a_resource_that_the_open_stream_still_has_is_subscribed_to_at_once() {
+    let mut world = World::new();
+    world.connect_for_changes();
+    world.grant();
+    world.subscribe(1, "a");
+    let stream = world.grant();
+    world.response(1);
+    // The stream without it is refused, so the one with it stays.
+    world.request_with(2, "resources/unsubscribe", &json!({"uri": "a"}));
+    world.response(2);
+    let without = world.take(LISTEN);
+    assert_eq!(uris(&without), Vec::<&str>::new());
+    world.answer(&without, 404, &[], "<html>");
+    world.update(&stream, "a");
+    assert!(!world.has_line(UPDATED));
+    world.subscribe(3, "a");
+    assert_eq!(world.response(3)["result"], json!({}));
+    world.update(&stream, "a");
+    world.line(UPDATED);
+    assert!(world.is_running(&stream));
+    assert_eq!(world.unanswered(), 0);
+}
+
+#[test]
+fn a_resource_that_the_open_stream_was_not_granted_is_an_error_when_it_is_asked_for_again() {
+    let mut world = World::new();
+    world.connect_for_changes();
+    world.grant();
+    world.subscribe(1, "a");
+    let stream = world.take(LISTEN);
+    world.cancel(1);
+    world.grant_this(&stream, &json!({"toolsListChanged": true}));
+    let without = world.take(LISTEN);
+    world.answer(&without, 404, &[], "<html>");
+    world.subscribe(2, "a");
+    assert_eq!(world.response(2)["error"]["code"], -32602);
+}
+
+#[test]
 fn t114_what_cannot_be_subscribed_to_is_answered_with_an_error() {
     let mut world = World::new();
     world.connect_for_changes();

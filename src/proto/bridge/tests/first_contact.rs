@@ -792,3 +792,13 @@ fn an_answer_to_initialize_that_breaks_off_is_asked_for_once_more() {
         assert_eq!(world.response("init")["error"]["data"]["kind"], kind);
     }
 }
+
+#[test]
+fn a_server_that_takes_nothing_is_told_of_with_one_hint_at_doctor() {
+    let mut world = World::new();
+    world.initialize();
+    world.play(|world, posted| world.answer(posted, 400, &[], ""));
+    let response = world.response("init");
+    let text = response["error"]["message"].as_str().unwrap();
+    assert_eq!(text.matches("mcp-bridge doctor").count(), 1, "{text}");
+}

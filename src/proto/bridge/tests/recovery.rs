@@ -291,6 +291,29 @@ fn t86_questions_of_a_lost_session_are_withdrawn() {
 }
 
 #[test]
+fn t86_what_a_lost_session_asks_late_is_not_shown() {
+    let mut world = World::new();
+    world.connect("a");
+    world.request(1, "tools/call");
+    let call = world.take("tools/call");
+    world.stream(&call);
+    world.request(2, "tools/list");
+    let list = world.take("tools/list");
+    world.lose(&list);
+    // Its answer could not be sent.
+    let question = json!({"jsonrpc": "2.0", "id": 1, "method": "roots/list"});
+    world.event(&call, &question);
+    let initialize = world.take("initialize");
+    world.event(&call, &question);
+    world.give_session(&initialize, "b");
+    world.finish_handshake("b");
+    world.event(&call, &question);
+    assert!(!world.has_line("roots/list"));
+    world.event(&call, &call.result(&json!({})));
+    assert_eq!(world.response(1)["result"], json!({}));
+}
+
+#[test]
 fn t86_a_question_of_a_running_call_lives_as_long_as_its_stream() {
     let mut world = World::new();
     world.connect("a");

@@ -408,6 +408,8 @@ impl Game {
         let is_request = posted.json.get("method").is_some() && posted.json.get("id").is_some();
         let odd = dice.below(24);
         self.tell(format!("  oddly: {odd}"));
+        // Whoever has these errors is taken for a modern server.
+        self.was_modern |= matches!(odd, 6 | 7);
         let refused =
             |game: &mut Self, status: u16, headers: &[(&'static str, &str)], body: String| {
                 game.note_fate(posted, Fate::Refused);
