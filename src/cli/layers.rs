@@ -274,6 +274,7 @@ pub(super) fn problem(error: &clap::Error, mode: Mode) -> (String, String) {
     };
     let arg = context(ContextKind::InvalidArg).unwrap_or_default();
     let name = arg.split([' ', '=']).next().unwrap_or_default();
+    let name = name.trim_matches(['[', ']']);
     let help = format!("`{} --help` lists all options", mode.name());
     let (what, next) = match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with('-') => {
@@ -289,10 +290,9 @@ pub(super) fn problem(error: &clap::Error, mode: Mode) -> (String, String) {
             "more arguments than URL and CALLBACK_PORT".into(),
             "put values that contain spaces in quotation marks".into(),
         ),
-        ErrorKind::MissingRequiredArgument => (
-            "the URL of the server is missing".into(),
-            format!("usage: {}", mode.usage()),
-        ),
+        ErrorKind::MissingRequiredArgument => {
+            (missing(mode).into(), format!("usage: {}", mode.usage()))
+        }
         ErrorKind::InvalidValue => {
             let choices = match error.get(ContextKind::ValidValue) {
                 Some(ContextValue::Strings(values)) if !values.is_empty() => values.join(", "),
@@ -318,6 +318,15 @@ pub(super) fn problem(error: &clap::Error, mode: Mode) -> (String, String) {
         kind => (kind.to_string(), help),
     };
     (what, next)
+}
+
+/// What a command cannot do without.
+fn missing(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Uninstall => "the name of the entry is missing",
+        Mode::Completions => "the name of the shell is missing",
+        _ => "the URL of the server is missing",
+    }
 }
 
 #[cfg(test)]

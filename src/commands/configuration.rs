@@ -125,12 +125,21 @@ impl Opened {
             let command = [server.command.clone()];
             shown.extend(secrets::shown(&command));
             shown.extend(secrets::shown(&server.args));
+            let names = server.args.iter().flat_map(|arg| secrets::variables(arg));
+            let names = names.filter(|name| is_variable(name));
+            shown.extend(names.map(|name| (name.to_owned(), name.to_owned())));
             if is_ours(server) {
                 shown.push((server.command.clone(), server.command.clone()));
             }
         }
         diff(self.file.text(), text, &shown)
     }
+}
+
+/// Whether a text is the name of a variable, and nothing besides.
+fn is_variable(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.chars().all(is_part)
 }
 
 /// Whether an entry starts this program.
@@ -143,6 +152,19 @@ pub(super) fn is_ours(server: &Server) -> bool {
 /// The name of an entry, for a sentence.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", sanitize(name, NAME_CHARS))
+}
+
+/// A word as it is typed into a shell.
+pub(super) fn typed(word: &str) -> String {
+    let marks = if cfg!(windows) { "-_./:\\" } else { "-_./:" };
+    let is_plain = |letter: char| letter.is_alphanumeric() || marks.contains(letter);
+    if word.chars().all(is_plain) {
+        word.to_owned()
+    } else if cfg!(windows) {
+        format!("\"{word}\"")
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Where a file is now as it was.
@@ -329,4 +351,27 @@ impl Journal {
 
 fn is_in(change: &Installed, file: &ConfigFile) -> bool {
     Path::new(&change.file) == file.path()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_typed_as_a_shell_reads_them() {
+        for plain in ["plain-1.ä", "-x", "/usr/bin/mcp-bridge"] {
+            assert_eq!(typed(plain), plain);
+        }
+        #[cfg(not(windows))]
+        for (word, typed_word) in [
+            ("my server", "'my server'"),
+            ("a\"$b`", "'a\"$b`'"),
+            ("it's", r"'it'\''s'"),
+            (r"a\b", r"'a\b'"),
+        ] {
+            assert_eq!(typed(word), typed_word);
+        }
+        #[cfg(windows)]
+        assert_eq!(typed(r"C:\my bin\x"), "\"C:\\my bin\\x\"");
+    }
 }

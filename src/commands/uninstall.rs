@@ -83,8 +83,8 @@ fn in_file(
     let had_changes = changes.iter().any(|change| change.name == name);
     say(&opened, found, &restored, journal)?;
     if had_changes && !is_exact {
-        let text = "the file was changed after the entry was installed, so the entry is what it \
-                    was, and its surroundings may not be; the copy of then has both";
+        let text = "the file was changed after the entry was installed, so spaces and commas \
+                    around the entry may differ from what they were; everything else is right";
         log::say(Level::Warn, text);
     }
     outcome.done += 1;

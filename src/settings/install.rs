@@ -15,6 +15,7 @@ use crate::cli::{Install, Secret, StoreArgs, StoreKind, Typed, Uninstall, Writin
 use crate::edge::program;
 use crate::error::Failure;
 use crate::proto::Level;
+use crate::proto::clients::hints;
 use crate::proto::clients::mcp_remote::Known;
 use crate::proto::clients::name::name_for;
 use crate::proto::clients::places::{Folders, System};
@@ -199,6 +200,7 @@ impl PlaceSettings {
                 local_app_data: named("LOCALAPPDATA"),
                 claude_config_dir: named("CLAUDE_CONFIG_DIR"),
                 codex_home: named("CODEX_HOME"),
+                gemini_cli_home: named("GEMINI_CLI_HOME"),
             },
             base: store(&files, env, &mut Vec::new())?.base,
             dry_run: writing.dry_run,
@@ -241,9 +243,10 @@ fn entry(
     let Some(client) = install.client else {
         return Err(Failure::usage("the name of the client is missing").hint(USAGE));
     };
-    let (name, words) = words(&install.words)?;
+    let (name, words) = words(&install.words, client)?;
     let address = words.first().map_or("", |word| word.reveal());
-    refuse_secrets(address, &install.typed)?;
+    refuse_secrets(address, &install.typed, client)?;
+    refuse_passing_files(&install.typed)?;
     let args = command_line::arguments(&words, &install.typed)?;
     let allow_http = install
         .typed
@@ -275,12 +278,21 @@ fn entry(
 const LONG_PATH: usize = 48;
 
 /// Name, if there is one, then address and port, if there is one.
-fn words(words: &[Secret]) -> Result<(Option<&str>, Vec<&Secret>), Failure> {
+fn words(words: &[Secret], client: Client) -> Result<(Option<&str>, Vec<&Secret>), Failure> {
     let is_url = |word: &Secret| word.reveal().contains("://");
+    let is_number = |word: &Secret| word.reveal().bytes().all(|byte| byte.is_ascii_digit());
     match words {
         [] => Err(Failure::usage("the URL of the server is missing").hint(USAGE)),
         [url] => Ok((None, vec![url])),
-        [url, port] if is_url(url) => Ok((None, vec![url, port])),
+        [url, port] if is_url(url) && is_number(port) => Ok((None, vec![url, port])),
+        [one, other, ..] if is_url(one) && is_url(other) => {
+            let next = "install one server after the other";
+            Err(Failure::usage("there are two URLs").hint(next))
+        }
+        [url, ..] if is_url(url) => {
+            let next = format!("write: mcp-bridge install {} NAME URL", client.name());
+            Err(Failure::usage("the name of the entry stands before the URL").hint(next))
+        }
         [name, url] => Ok((Some(name.reveal()), vec![url])),
         [name, url, port] => Ok((Some(name.reveal()), vec![url, port])),
         _ => Err(Failure::usage("there are too many words").hint(USAGE)),
@@ -288,7 +300,7 @@ fn words(words: &[Secret]) -> Result<(Option<&str>, Vec<&Secret>), Failure> {
 }
 
 /// Configuration files are copied, shared and shown.
-fn refuse_secrets(address: &str, typed: &[Typed]) -> Result<(), Failure> {
+fn refuse_secrets(address: &str, typed: &[Typed], client: Client) -> Result<(), Failure> {
     let options = typed.iter();
     let options =
         options.filter_map(|option| Some((&*option.name, option.value.as_ref()?.reveal())));
@@ -296,7 +308,36 @@ fn refuse_secrets(address: &str, typed: &[Typed]) -> Result<(), Failure> {
         None => Ok(()),
         Some(Literal { what, way_out }) => {
             let what = format!("{what}, and secrets are not written into configuration files");
-            Err(Failure::usage(what).hint(way_out))
+            let next = if client.fills_in_variables() && way_out.contains("${") {
+                let title = client.title();
+                format!(
+                    "{way_out} (with {title}, take a file: {})",
+                    hints::FILLED_IN
+                )
+            } else {
+                way_out
+            };
+            Err(Failure::usage(what).hint(next))
+        }
+    }
+}
+
+/// What a shell writes for `<(command)` is there for this process alone.
+fn refuse_passing_files(typed: &[Typed]) -> Result<(), Failure> {
+    let passes = |option: &&Typed| {
+        let value = option.value.as_ref().map_or("", |value| value.reveal());
+        let path = value.strip_prefix('@').unwrap_or(value);
+        ["/dev/fd/", "/proc/"]
+            .iter()
+            .any(|start| path.starts_with(start))
+    };
+    match typed.iter().find(passes) {
+        None => Ok(()),
+        Some(option) => {
+            let name = &option.name;
+            let what = format!("the file of --{name} is gone when the client starts the program");
+            let next = "write it into a file that stays, and that only you can read";
+            Err(Failure::usage(what).hint(next))
         }
     }
 }

@@ -368,7 +368,11 @@ fn headers_timeout(args: &TransportArgs) -> Option<Duration> {
     let is_default = args.headers_timeout == HEADERS_TIMEOUT;
     let needed = args.call_timeout + ANSWER_GRACE;
     let timeout = args.headers_timeout;
-    unless_zero(if is_default { timeout.max(needed) } else { timeout })
+    unless_zero(if is_default {
+        timeout.max(needed)
+    } else {
+        timeout
+    })
 }
 
 fn unless_zero(duration: Duration) -> Option<Duration> {

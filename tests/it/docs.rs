@@ -137,13 +137,16 @@ fn anchors(page: &Path) -> BTreeSet<String> {
         .split("<a id=\"")
         .skip(1)
         .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
-    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| {
-        let heading = line.trim_start_matches('#').trim().to_lowercase();
-        heading
-            .chars()
-            .filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter))
-            .map(|letter| if letter == ' ' { '-' } else { letter })
-            .collect()
-    });
+    let headings = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            heading
+                .chars()
+                .filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter))
+                .map(|letter| if letter == ' ' { '-' } else { letter })
+                .collect()
+        });
     explicit.chain(headings).collect()
 }

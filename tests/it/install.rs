@@ -349,6 +349,27 @@ fn options_reach_the_server_through_the_entry() {
     }
 }
 
+#[test]
+fn codex_passes_on_what_the_entry_mentions() {
+    let desk = Desk::new();
+    let line = [
+        "install",
+        "codex-cli",
+        "mine",
+        URL,
+        "--header=X-Key: ${MY_KEY}",
+    ];
+    desk.run(&line)
+        .ok()
+        .says("+env_vars = [\"MY_KEY\"]")
+        .says("set MY_KEY in the shell");
+    let path = desk.place(of(Client::CodexCli));
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains("\nenv_vars = [\"MY_KEY\"]\n"), "{text}");
+    desk.run(&["uninstall", "mine"]).ok();
+    assert_eq!(desk.files(), BTreeMap::new());
+}
+
 // ----- from mcp-remote -----
 
 #[test]
@@ -456,7 +477,61 @@ fn servers_of_single_projects_of_claude_code_are_mentioned() {
     desk.put(shape, content);
     desk.run(&["install", "--from-mcp-remote", "claude-code"])
         .ok()
-        .says("claude mcp remove NAME");
+        .says("claude mcp remove --scope local NAME");
+    // Those alone; and what somebody once wrote about it is no entry.
+    let text = json!({
+        "projects": {
+            "/work/one": {
+                "history": [{"display": "npx mcp-remote https://x.example/"}],
+                "mcpServers": {
+                    "here": {"command": "npx", "args": ["mcp-remote", "https://canary.example/"]},
+                    "other": {"command": "other"}
+                }
+            },
+            "/work/two": {"mcpServers": null},
+            "/work/three": 3
+        }
+    });
+    let desk = Desk::new();
+    let path = desk.put(shape, text.to_string());
+    let said = desk
+        .run(&["install", "--from-mcp-remote", "claude-code"])
+        .ok()
+        .says("\"here\" of /work/one")
+        .says("No other entry runs mcp-remote")
+        .says_nothing_of("canary");
+    assert!(!said.out.contains("\"other\""), "{}", said.out);
+    assert_eq!(fs::read_to_string(path).unwrap(), text.to_string());
+    desk.put(
+        shape,
+        r#"{"projects": {"/a": {"history": [{"display": "mcp-remote"}]}}}"#,
+    );
+    desk.run(&["install", "--from-mcp-remote", "claude-code"])
+        .ok()
+        .says("No entry runs mcp-remote")
+        .says_nothing_of("claude mcp");
+}
+
+#[test]
+fn every_example_is_what_its_client_reads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clients");
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    for (file, client) in [
+        ("claude_desktop_config.json", Client::ClaudeDesktop),
+        ("claude-code.mcp.json", Client::ClaudeCode),
+        ("cursor.mcp.json", Client::Cursor),
+        ("vscode.mcp.json", Client::VsCode),
+        ("windsurf.mcp_config.json", Client::Windsurf),
+        ("zed.settings.json", Client::Zed),
+        ("gemini.settings.json", Client::GeminiCli),
+        ("codex.config.toml", Client::CodexCli),
+    ] {
+        assert!(readme.contains(file), "{file}");
+        assert!(readme.contains(client.name()), "{client:?}");
+        let entry = server(&folder.join(file), of(client), "example");
+        assert!(entry.command.ends_with("/mcp-bridge"), "{file}");
+        assert_eq!(entry.args, [URL], "{file}");
+    }
 }
 
 #[test]

@@ -59,11 +59,11 @@ mod canary;
 mod cli;
 #[cfg(unix)]
 mod commands;
+mod docs;
 #[cfg(unix)]
 mod doctor;
 #[cfg(unix)]
 mod doctor_sign_in;
-mod docs;
 mod eras;
 mod errors;
 mod faults;

@@ -5,7 +5,7 @@
 
 mod switch;
 
-use super::configuration::{Journal, Opened, Place, is_ours, kept, quoted};
+use super::configuration::{Journal, Opened, Place, is_ours, kept, quoted, typed};
 use super::print;
 use crate::edge::log;
 use crate::error::Failure;
@@ -163,18 +163,10 @@ fn next_steps(entry: &NewEntry, place: &Place) -> String {
         "If it does not work: mcp-bridge doctor {url}{options}"
     ));
     let name = typed(&entry.name);
+    // What begins with a dash is no option.
+    let dashes = if name.starts_with('-') { "-- " } else { "" };
     rows.push(format!(
-        "To take it out again: mcp-bridge uninstall {name}\n"
+        "To take it out again: mcp-bridge uninstall {dashes}{name}\n"
     ));
     rows.join("\n")
-}
-
-/// A name as it is typed.
-fn typed(name: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
-    if name.chars().all(is_plain) && !name.starts_with('-') {
-        name.to_owned()
-    } else {
-        quoted(name)
-    }
 }

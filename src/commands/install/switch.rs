@@ -6,25 +6,19 @@
 use std::ffi::OsString;
 
 use crate::cli::Install;
-use crate::commands::configuration::{Journal, Opened, Place, kept, quoted};
+use crate::commands::configuration::{Journal, Opened, Place, kept, quoted, typed};
 use crate::commands::print;
 use crate::edge::log;
 use crate::error::Failure;
 use crate::proto::Level;
-use crate::proto::clients::edit::{self, Edit};
-use crate::proto::clients::entry::{Server, Shape};
-use crate::proto::clients::{Client, Scope, hints, mcp_remote, secrets};
+use crate::proto::clients::edit::{self, Edit, Found};
+use crate::proto::clients::entry::Server;
+use crate::proto::clients::{hints, mcp_remote, secrets};
+use crate::proto::text::sanitize;
 use crate::settings::{PlaceSettings, Switch, check_command_line};
 
-/// Claude Code's own file, which holds servers of single projects besides (scope `local`,
-/// <https://code.claude.com/docs/en/mcp>).
-const CLAUDE_CODE: Shape = Shape {
-    client: Client::ClaudeCode,
-    scope: Scope::User,
-};
-
-/// What stands in entries that run it.
-const PACKAGE: &str = "mcp-remote";
+/// Longest name of a folder that is shown, in characters.
+const FOLDER_CHARS: usize = 400;
 
 /// What was found in all files.
 #[derive(Default)]
@@ -33,6 +27,8 @@ struct Outcome {
     switched: usize,
     /// Entries that stay as they are though they run `mcp-remote`.
     refused: usize,
+    /// Entries of single projects that run it, and stay as they are.
+    of_projects: usize,
     /// Files that could not be read or written.
     failures: Vec<Failure>,
 }
@@ -118,10 +114,16 @@ fn in_file(
             }
         }
     }
-    if place.shape == CLAUDE_CODE && text.contains(PACKAGE) {
-        let text = "  servers that Claude Code keeps for single projects stay as they are; in such \
-                    a project: claude mcp remove NAME, then mcp-bridge install claude-code NAME URL";
-        rows.push(text.to_owned());
+    let of_projects = of_projects(&opened);
+    if !of_projects.is_empty() {
+        outcome.of_projects += of_projects.len();
+        rows.push("  entries that Claude Code keeps for one folder each stay as they are:".into());
+        rows.extend(of_projects);
+        rows.push(format!(
+            "  to switch one, in its folder: claude mcp remove --scope local NAME, then \
+             claude mcp add --scope local NAME -- {} URL, with the options that it had",
+            typed(program)
+        ));
     }
     if rows.is_empty() {
         return Ok(());
@@ -139,6 +141,30 @@ fn in_file(
         rows.extend(backup.as_deref().map(kept));
     }
     print(&(rows.join("\n") + "\n"))
+}
+
+/// Entries of single projects that run `mcp-remote`, one row each.
+fn of_projects(opened: &Opened) -> Vec<String> {
+    // What cannot be read was an error before.
+    let projects = edit::list_of_projects(opened.file.text(), opened.place.shape);
+    let entries = projects.unwrap_or_default().into_iter();
+    let entries = entries.flat_map(|(folder, entries)| {
+        let folder = sanitize(&folder, FOLDER_CHARS);
+        entries
+            .into_iter()
+            .map(move |entry| (entry, folder.clone()))
+    });
+    let runs = |entry: &Found| {
+        entry
+            .server
+            .as_ref()
+            .and_then(mcp_remote::arguments)
+            .is_some()
+    };
+    entries
+        .filter(|(entry, _)| runs(entry))
+        .map(|(entry, folder)| format!("    {} of {folder}", quoted(&entry.name)))
+        .collect()
 }
 
 /// The entry with this program, if its arguments can be taken over.
@@ -217,7 +243,12 @@ fn summary(
         switched, refused, ..
     } = outcome;
     if *switched == 0 && *refused == 0 {
-        let mut text = "No entry runs mcp-remote.".to_owned();
+        let other = if outcome.of_projects > 0 {
+            "other "
+        } else {
+            ""
+        };
+        let mut text = format!("No {other}entry runs mcp-remote.");
         if looked_at.is_empty() {
             text.push_str(" There is no configuration file of any client that was looked for.");
         } else {

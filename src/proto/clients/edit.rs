@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::entry::{Server, Shape};
-use super::{json, toml};
+use super::{Client, Scope, json, toml};
 
 /// Shortest text that an [`Edit`] puts in place of another, in bytes, unless the file is shorter: a
 /// few characters could stand anywhere, so neighbours that stay the same belong to the change.
@@ -130,6 +130,19 @@ pub fn list(text: &str, shape: Shape) -> Result<Vec<Found>, Problem> {
         toml::list(body, shape)
     } else {
         json::list(body, shape)
+    }
+}
+
+/// The entries that Claude Code's own file holds for single projects, by the project's folder
+/// (scope `local`, <https://code.claude.com/docs/en/mcp>). Other files have none.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_of_projects(text: &str, shape: Shape) -> Result<Vec<(String, Vec<Found>)>, Problem> {
+    let (_, body) = split(text);
+    match (shape.client, shape.scope) {
+        (Client::ClaudeCode, Scope::User) => json::list_of_projects(body, shape),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -29,26 +29,25 @@ pub const fn reload(client: Client, scope: Scope) -> &'static str {
     }
 }
 
+/// Why a file is better than `${VAR}` for clients that fill it in, to follow a colon.
+pub const FILLED_IN: &str = "it puts the value of a variable into the arguments of the program \
+                             that it starts, and other users of this machine can list those";
+
 /// Where variables have to be set that the entry mentions as `${VAR}`, as one sentence.
 ///
-/// Programs that are started from a desktop see none of a shell's variables. Claude Code replaces
-/// `${VAR}` in arguments by itself (<https://code.claude.com/docs/en/mcp>); Codex CLI passes on
-/// only a few variables unless `env_vars` names more (<https://developers.openai.com/codex/mcp>).
+/// Programs that are started from a desktop see none of a shell's variables. Codex CLI passes on
+/// those that `env_vars` names, and the entry does (<https://developers.openai.com/codex/mcp>).
 #[must_use]
 pub fn variables(client: Client, names: &[&str]) -> String {
     let list = names.join(", ");
     match client {
-        Client::CodexCli => {
-            let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-            let quoted = quoted.join(", ");
-            format!(
-                "set {list} where you start Codex CLI, and add the line env_vars = [{quoted}] to \
-                 the entry, since it passes on no others"
-            )
-        }
-        Client::ClaudeCode | Client::GeminiCli => {
-            format!("set {list} in the shell where you start {}", client.title())
-        }
+        Client::CodexCli => format!("set {list} in the shell where you start Codex CLI"),
+        Client::ClaudeCode | Client::GeminiCli => format!(
+            "set {list} in the shell where you start {title}. If it is a secret, a file that only \
+             you can read is better for {title} (--header-file FILE in place of --header): \
+             {FILLED_IN}",
+            title = client.title()
+        ),
         Client::ClaudeDesktop
         | Client::Cursor
         | Client::VsCode
@@ -79,7 +78,10 @@ mod tests {
                 "{text}"
             );
         }
-        let text = variables(Client::CodexCli, &["A", "B"]);
-        assert!(text.contains("env_vars = [\"A\", \"B\"]"), "{text}");
+        for client in Client::ALL {
+            let text = variables(client, &["A"]);
+            let warns = text.contains("--header-file");
+            assert_eq!(warns, client.fills_in_variables(), "{text}");
+        }
     }
 }

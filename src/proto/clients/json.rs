@@ -33,9 +33,29 @@ const OPTIONS: ParseOptions = ParseOptions {
 /// As [`super::edit::list`].
 pub(super) fn list(body: &str, shape: Shape) -> Result<Vec<Found>, Problem> {
     let root = parse(body)?;
-    let Some(section) = section(root.as_ref(), shape)? else {
-        return Ok(Vec::new());
-    };
+    let section = section(root.as_ref(), shape)?;
+    Ok(section.map_or_else(Vec::new, entries))
+}
+
+/// As [`super::edit::list_of_projects`]. What is not laid out as Claude Code does it is passed over.
+pub(super) fn list_of_projects(
+    body: &str,
+    shape: Shape,
+) -> Result<Vec<(String, Vec<Found>)>, Problem> {
+    let root = parse(body)?;
+    let projects = root.as_ref().and_then(|root| last(root, "projects"));
+    let projects = projects.and_then(|projects| projects.value.as_object());
+    let projects = projects.into_iter().flat_map(|object| &object.properties);
+    let listed = projects.filter_map(|project| {
+        let section = last(project.value.as_object()?, shape.section())?;
+        let entries = entries(section.value.as_object()?);
+        Some((project.name.as_str().to_owned(), entries))
+    });
+    Ok(listed.collect())
+}
+
+/// The entries that an object holds, in its order; of several of one name the last.
+fn entries(section: &Object<'_>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     let mut seen = HashSet::new();
     for property in section.properties.iter().rev() {
@@ -47,7 +67,7 @@ pub(super) fn list(body: &str, shape: Shape) -> Result<Vec<Found>, Problem> {
         }
     }
     found.reverse();
-    Ok(found)
+    found
 }
 
 /// The text with an entry that is not there yet.

@@ -99,6 +99,16 @@ impl Client {
         }
     }
 
+    /// Whether this client puts the value of a variable in the place of `${VAR}` in an entry's
+    /// arguments by itself, so that every program on the machine can read it there: Claude Code
+    /// (<https://code.claude.com/docs/en/mcp>) and Gemini CLI
+    /// (<https://geminicli.com/docs/reference/configuration>) do. The others hand `${VAR}` on, or
+    /// know it in another spelling.
+    #[must_use]
+    pub const fn fills_in_variables(self) -> bool {
+        matches!(self, Self::ClaudeCode | Self::GeminiCli)
+    }
+
     /// Whether this client takes an entry of that name.
     ///
     /// Claude Code and Codex CLI refuse anything but ASCII letters, digits, `-` and `_`

@@ -41,6 +41,8 @@ pub struct Folders {
     pub claude_config_dir: Option<PathBuf>,
     /// `CODEX_HOME`, if set.
     pub codex_home: Option<PathBuf>,
+    /// `GEMINI_CLI_HOME`, if set: what Gemini CLI takes for the user's home.
+    pub gemini_cli_home: Option<PathBuf>,
 }
 
 /// The files in which a client may keep its entries, the usual one first: that is made where none
@@ -55,7 +57,7 @@ pub struct Folders {
 /// | VS Code | `Code/User/mcp.json` in the system's folder for settings | `.vscode/mcp.json` (<https://code.visualstudio.com/docs/copilot/reference/mcp-configuration>) |
 /// | Windsurf | `~/.codeium/windsurf/mcp_config.json` (<https://docs.devin.ai/desktop/cascade/mcp>); since it is called Devin Desktop `devin/mcp_config.json` in `~/.config` or `%APPDATA%` | `.devin/mcp_config.json` (<https://docs.devin.ai/cli/extensibility/mcp/configuration>) |
 /// | Zed | `zed/settings.json` in `~/.config` or `XDG_CONFIG_HOME`, `%APPDATA%\Zed` on Windows | `.zed/settings.json` (<https://zed.dev/docs/configuring-zed>) |
-/// | Gemini CLI | `~/.gemini/settings.json` | `.gemini/settings.json` (<https://geminicli.com/docs/reference/configuration>) |
+/// | Gemini CLI | `.gemini/settings.json` in the home, or in `GEMINI_CLI_HOME` | `.gemini/settings.json` (<https://geminicli.com/docs/reference/configuration>) |
 /// | Codex CLI | `~/.codex/config.toml`, or in `CODEX_HOME` | `.codex/config.toml`, for projects that the user trusts (<https://developers.openai.com/codex/mcp>) |
 #[must_use]
 pub fn places(client: Client, scope: Scope, system: System, folders: &Folders) -> Vec<PathBuf> {
@@ -120,7 +122,10 @@ fn user(client: Client, system: System, folders: &Folders) -> Vec<PathBuf> {
             System::MacOs => join(home, ".config/zed/settings.json"),
             System::Unix => join(&settings(system, folders), "zed/settings.json"),
         }],
-        Client::GeminiCli => vec![join(home, ".gemini/settings.json")],
+        Client::GeminiCli => {
+            let home = folders.gemini_cli_home.as_ref().unwrap_or(home);
+            vec![join(home, ".gemini/settings.json")]
+        }
         Client::CodexCli => {
             let folder = folders.codex_home.clone();
             vec![
@@ -285,6 +290,7 @@ mod tests {
             xdg_config_home: Some("xdg".into()),
             claude_config_dir: Some("claude".into()),
             codex_home: Some("codex".into()),
+            gemini_cli_home: Some("gemini".into()),
             app_data: None,
             local_app_data: None,
             ..folders()
@@ -297,6 +303,10 @@ mod tests {
         assert_eq!(
             user(Client::CodexCli, System::Windows),
             ["codex/config.toml"]
+        );
+        assert_eq!(
+            user(Client::GeminiCli, System::MacOs),
+            ["gemini/.gemini/settings.json"]
         );
         assert_eq!(user(Client::Zed, System::Unix), ["xdg/zed/settings.json"]);
         assert_eq!(

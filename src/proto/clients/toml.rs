@@ -2,8 +2,8 @@
 //!
 //! In: which lines and values an entry is made of. Out: white space between blocks ([`lines`]).
 //!
-//! Codex CLI's `[mcp_servers.NAME]` with `command`, `args` and `env`:
-//! <https://developers.openai.com/codex/mcp>.
+//! Codex CLI's `[mcp_servers.NAME]` with `command`, `args` and `env`, and `env_vars`, without which
+//! it passes on few of its own variables: <https://developers.openai.com/codex/mcp>.
 
 use std::ops::Range;
 
@@ -12,6 +12,7 @@ use toml_edit::{Array, Document, Item, Key, Table, TableLike, TomlError, Value};
 use self::lines::{Lines, Statement};
 use super::edit::{Found, Problem, Splice, indent, malformed, newline, part, spliced};
 use super::entry::{Server, Shape};
+use super::secrets;
 
 mod lines;
 
@@ -71,6 +72,7 @@ pub(super) fn replace(
     };
     let before = server(table);
     let mut splices = Vec::new();
+    let mut of_env = Vec::new();
     let mut missing = Vec::new();
     let mut set = |name: &'static str, text: String| match table.get(name).and_then(Item::span) {
         Some(span) => splices.push(Splice::new(span.start, span.end, text)),
@@ -85,10 +87,14 @@ pub(super) fn replace(
     }
     if before.as_ref().map_or(&Vec::new(), |old| &old.env) != &wanted.env {
         match table.get("env").and_then(Item::as_table) {
-            Some(env) => splices.extend(variables_of(body, env, &wanted.env)),
+            Some(env) => of_env = variables_of(body, env, &wanted.env),
             None => set("env", variables(&wanted.env)),
         }
     }
+    if let Some(names) = passed_on(body, table.get("env_vars"), wanted) {
+        set("env_vars", names);
+    }
+    splices.extend(of_env);
     if !missing.is_empty() {
         splices.push(match entry {
             Item::Value(Value::InlineTable(table)) => {
@@ -176,7 +182,36 @@ fn members(server: &Server) -> Vec<(&'static str, String)> {
     if !server.env.is_empty() {
         members.push(("env", variables(&server.env)));
     }
+    members.extend(passed_on("", None, server).map(|names| ("env_vars", names)));
     members
+}
+
+/// The names of variables to pass on: `old` with those that the arguments mention and the entry does
+/// not set. `None`: nothing is missing, or `old` is no list.
+fn passed_on(body: &str, old: Option<&Item>, server: &Server) -> Option<String> {
+    let old = match old {
+        None => &Array::new(),
+        Some(old) => old.as_array()?,
+    };
+    // Some are tables, {name, source}.
+    let name = |value: &'_ Value| match value {
+        Value::InlineTable(table) => table.get("name")?.as_str().map(str::to_owned),
+        other => other.as_str().map(str::to_owned),
+    };
+    let mut known: Vec<String> = old.iter().filter_map(name).collect();
+    known.extend(server.env.iter().map(|(name, _)| name.clone()));
+    let spans = old.iter().filter_map(Value::span);
+    let mut items: Vec<String> = spans
+        .map(|span| part(body, span.start, span.end).to_owned())
+        .collect();
+    let before = items.len();
+    for variable in server.args.iter().flat_map(|arg| secrets::variables(arg)) {
+        if !known.iter().any(|known| known == variable) {
+            known.push(variable.to_owned());
+            items.push(string(variable));
+        }
+    }
+    (items.len() > before).then(|| format!("[{}]", items.join(", ")))
 }
 
 /// An entry as an inline table.

@@ -85,6 +85,18 @@ fn wrong_words_are_refused_with_the_next_step() {
         (&["cursor", "http://example.com/mcp"], "--allow-http"),
         (&["cursor", "a", URL, "port"], "65535"),
         (&["cursor", "a", "b", URL], "no scheme"),
+        (&["cursor", URL, "mine"], "install cursor NAME URL"),
+        (&["cursor", URL, "mine", "3334"], "before the URL"),
+        (&["cursor", URL, URL], "two URLs"),
+        (&["cursor", URL, "99999"], "65535"),
+        (
+            &["cursor", URL, "--header-file", "/dev/fd/63"],
+            "--header-file is gone",
+        ),
+        (
+            &["cursor", URL, "--static-oauth-client-info=@/proc/self/fd/9"],
+            "a file that stays",
+        ),
         (&["codex-cli", "my server", URL], "letters"),
         (&["cursor", "--all", URL], "--from-mcp-remote"),
         (&["--from-mcp-remote", "cursor", URL], "no others"),
@@ -144,6 +156,10 @@ fn f20_secrets_are_refused_with_a_way_out_and_not_quoted() {
         let text = install(&["cursor", url], &[]).unwrap_err();
         assert!(text.contains("the address holds"), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+    for (client, warns) in [("claude-code", true), ("gemini-cli", true), ("zed", false)] {
+        let text = install(&[client, URL, "--header=X-Key: canary"], &[]).unwrap_err();
+        assert_eq!(text.contains("take a file"), warns, "{text}");
     }
     let plain = entry(&["cursor", URL, "--header", "Authorization: Bearer ${TOKEN}"]);
     assert_eq!(plain.args[2], "Authorization: Bearer ${TOKEN}");

@@ -193,3 +193,25 @@ fn what_is_not_a_configuration_is_refused() {
         assert!(list(&format!("{}a = 1", open.repeat(100_000)), codex).is_err());
     }
 }
+
+#[test]
+fn variables_that_arguments_mention_are_passed_on() {
+    let args = &["https://x.example/mcp", "--header", "A: ${B} ${C} ${D}"];
+    let mentions = server("/bin/mcp-bridge", args, &[("C", "set")]);
+    let text = add("", shape(Client::CodexCli), "new", &mentions).unwrap();
+    let text = text.apply("");
+    assert!(text.ends_with("env_vars = [\"B\", \"D\"]\n"), "{text}");
+    // Once more: nothing is missing. What was passed on besides, is.
+    assert_eq!(replaced(&text, "new", &mentions), text);
+    let old = text.replace("[\"B\", \"D\"]", "[\"X\", { name = \"D\" }]");
+    let new = replaced(&old, "new", &mentions);
+    let expected = "env_vars = [\"X\", { name = \"D\" }, \"B\"]\n";
+    assert!(new.ends_with(expected), "{new}");
+    let inline = "mcp_servers = { new = { command = 'npx', args = [\"${B}\"] } }\n";
+    let new = replaced(inline, "new", &mentions);
+    assert!(new.contains("env_vars = [\"B\", \"D\"]"), "{new}");
+    assert_eq!(list(&new, shape(Client::CodexCli)).unwrap().len(), 1);
+    // JSON has no such member.
+    let other = add("", shape(Client::Cursor), "new", &mentions).unwrap();
+    assert!(!other.apply("").contains("env_vars"));
+}
