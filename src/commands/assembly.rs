@@ -12,11 +12,12 @@ use url::Url;
 use crate::driver::{Driver, HeaderCommands, Memory};
 use crate::edge::browser::Launcher;
 use crate::edge::http::client::HttpClient;
-use crate::edge::log;
 use crate::edge::oauth::OauthHttp;
 use crate::edge::remote::{self, Remote};
 use crate::edge::stdio::{self, FromClient};
 use crate::edge::store::Store;
+use crate::edge::{log, signals};
+use crate::error::Failure;
 use crate::proto::bridge::Credentials;
 use crate::proto::{self, Bridge, Level, StopReason};
 use crate::settings::{ExchangeSettings, Settings};
@@ -127,6 +128,15 @@ pub(super) fn assemble(
         memory,
     };
     (driver, signing_in)
+}
+
+/// Who asks for an end from outside.
+///
+/// # Errors
+/// The system refuses signal handlers.
+pub(super) fn stops() -> Result<mpsc::Receiver<StopReason>, Failure> {
+    let failed = |error| Failure::runtime(format!("signals cannot be handled: {error}"));
+    signals::watch().map_err(failed)
 }
 
 /// What exchanges with this server need to know.

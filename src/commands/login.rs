@@ -5,13 +5,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use url::Url;
 
-use super::assembly::{launcher, random, spread};
+use super::assembly::{self, launcher, random, spread};
 use super::print;
 use crate::edge::http::client::HttpClient;
 use crate::edge::log;
@@ -20,19 +21,22 @@ use crate::edge::remote::{self, Remote};
 use crate::edge::stdio::{self, FromClient};
 use crate::edge::store::Store;
 use crate::error::{Failure, FailureKind};
-use crate::proto::auth::challenge::Challenge;
 use crate::proto::classify::Content;
+use crate::proto::doctor::requests;
+use crate::proto::doctor::transports::{Reply, Seen, is_response, of_initialize};
 use crate::proto::failure::{Executed, Kind};
 use crate::proto::headers::UserHeaders;
-use crate::proto::revision::NEWEST_WITH_HANDSHAKE;
 use crate::proto::{
-    self, Body, Head, Input, Level, Refused, Request, Ticket, Verb, classify, text, transport,
+    self, Body, Head, Input, Level, Refused, Request, Ticket, classify, headers, text, transport,
 };
 use crate::settings::{ExchangeSettings, Settings};
 use crate::sign_in::{self, Parts, SignIn};
 
 /// How often the server may refuse what a sign-in brought.
 const TRIES: u64 = 3;
+
+/// How long the end of a session is waited for.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Longest line that may be pasted, in bytes.
 const PASTED: usize = 64 << 10;
@@ -83,6 +87,7 @@ pub(super) struct Door {
     remote: Remote,
     inputs: mpsc::Receiver<Input>,
     sign_in: Arc<SignIn>,
+    asked: u64,
 }
 
 /// Why nobody is let in.
@@ -134,19 +139,14 @@ impl Door {
         sign_in: Arc<SignIn>,
     ) -> Self {
         let (reports, inputs) = mpsc::channel(remote::INPUTS_QUEUED);
-        let exchange = remote::Settings {
-            server: Arc::clone(&url),
-            cookies: exchange.cookies,
-            headers_timeout: exchange.headers_timeout,
-            body_timeout: exchange.body_timeout,
-            message_limit: exchange.message_limit,
-        };
+        let exchange = assembly::exchange(&url, exchange);
         let source = Arc::clone(&sign_in) as Arc<dyn remote::Credentials>;
         Self {
             remote: Remote::new(http, exchange, headers, Some(source), reports),
             url,
             inputs,
             sign_in,
+            asked: 0,
         }
     }
 
@@ -155,7 +155,7 @@ impl Door {
     pub(super) async fn enter(&mut self) -> Result<u64, Barred> {
         let mut lines = stdio::read_lines(std::io::stdin(), PASTED);
         for attempt in 0..=TRIES {
-            let refused = match self.ask(attempt).await? {
+            let refused = match self.ask().await? {
                 Some(refused) if attempt < TRIES => refused,
                 Some(_) => break,
                 None => return Ok(attempt),
@@ -180,29 +180,12 @@ impl Door {
 
     /// Sends `initialize`, or opens the stream of a server that only speaks HTTP+SSE. What comes back
     /// is a refusal for want of credentials, if there was one.
-    async fn ask(&mut self, attempt: u64) -> Result<Option<Refused>, Barred> {
-        let url = Arc::clone(&self.url);
-        let version = env!("CARGO_PKG_VERSION");
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{NEWEST_WITH_HANDSHAKE}","capabilities":{{}},"clientInfo":{{"name":"mcp-bridge","version":"{version}"}}}}}}"#
-        );
-        let request = |verb, accepted, body| Request {
-            verb,
-            url: Arc::clone(&url),
-            headers: vec![
-                (header::ACCEPT, HeaderValue::from_static(accepted)),
-                (
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                ),
-            ],
-            body,
-            after: None,
-        };
-        let both = "application/json, text/event-stream";
-        let post = request(Verb::Post, both, Bytes::from(body));
-        let (head, body) = match self.ask_once(Ticket(2 * attempt), post).await? {
-            Asked::Accepted => return Ok(None),
+    async fn ask(&mut self) -> Result<Option<Refused>, Barred> {
+        let (head, body) = match self.ask_once(requests::initialize(&self.url)).await? {
+            Asked::Accepted(opened) => {
+                self.end(opened).await;
+                return Ok(None);
+            }
             Asked::Refused(refused) => return Ok(Some(refused)),
             Asked::Otherwise(head, body) => (head, body),
         };
@@ -215,9 +198,8 @@ impl Door {
         if matches!(content, Content::Rpc(_)) || !transport::may_be_sse(head.status, &content) {
             return Ok(None);
         }
-        let get = request(Verb::Get, "text/event-stream", Bytes::new());
-        match self.ask_once(Ticket(2 * attempt + 1), get).await? {
-            Asked::Accepted => Ok(None),
+        match self.ask_once(requests::stream(&self.url)).await? {
+            Asked::Accepted(_) => Ok(None),
             Asked::Refused(refused) => Ok(Some(refused)),
             Asked::Otherwise(..) => {
                 Err(barred.hint("check the URL, which usually ends in /mcp or /sse"))
@@ -225,32 +207,47 @@ impl Door {
         }
     }
 
-    async fn ask_once(&mut self, ticket: Ticket, request: Request) -> Result<Asked, Barred> {
+    /// Ends the session that was opened, if any. Servers may refuse that, which does not matter.
+    async fn end(&mut self, opened: Option<Opened>) {
+        if let Some((session, result)) = opened {
+            let request = requests::end(&self.url, session, &result);
+            let _ = timeout(ENDING, self.ask_once(request)).await;
+        }
+    }
+
+    async fn ask_once(&mut self, request: Request) -> Result<Asked, Barred> {
+        self.asked += 1;
+        let ticket = Ticket(self.asked);
         self.remote.start(ticket, request);
+        let mut stream = None;
         loop {
             match self.inputs.recv().await {
                 Some(Input::Answer(answered, head, body)) if answered == ticket => {
-                    let challenge = Challenge::parse(&head.headers);
-                    let names_token = matches!(
-                        challenge.error.as_deref(),
-                        Some("insufficient_scope" | "invalid_token")
-                    );
-                    return Ok(match head.status {
-                        200..=299 => Asked::Accepted,
-                        status if status == 401 || status == 403 && names_token => {
-                            Asked::Refused(Refused {
-                                credentials: head.credentials,
-                                challenge,
-                                operation: "initialize".to_owned(),
-                                succeeded: Vec::new(),
-                            })
+                    return Ok(match requests::refusal(&head) {
+                        Some(refused) => Asked::Refused(refused),
+                        None if (200..300).contains(&head.status) => {
+                            Asked::Accepted(opened(Reply::Whole(head, body)))
                         }
-                        _ => Asked::Otherwise(head, body),
+                        None => Asked::Otherwise(head, body),
                     });
                 }
-                Some(Input::Streaming(streaming, _)) if streaming == ticket => {
-                    self.remote.cancel(ticket);
-                    return Ok(Asked::Accepted);
+                Some(Input::Streaming(streaming, head)) if streaming == ticket => {
+                    if !head.headers.contains_key(&headers::SESSION_ID) {
+                        self.remote.cancel(ticket);
+                        return Ok(Asked::Accepted(None));
+                    }
+                    stream = Some(head);
+                }
+                Some(Input::Events(of, events)) if of == ticket => {
+                    if let Some(event) = events.into_iter().find(is_response)
+                        && let Some(head) = stream.take()
+                    {
+                        self.remote.cancel(ticket);
+                        return Ok(Asked::Accepted(opened(Reply::Event(head, event))));
+                    }
+                }
+                Some(Input::Ended(ended, _)) if ended == ticket => {
+                    return Ok(Asked::Accepted(None));
                 }
                 Some(Input::Failed(failed, trouble)) if failed == ticket => {
                     return Err(Barred::new(trouble.kind.failure(), trouble.text));
@@ -279,9 +276,20 @@ async fn paste(sign_in: &SignIn, line: FromClient) {
     }
 }
 
+/// A session, and the result of `initialize` that opened it, raw JSON.
+type Opened = (HeaderValue, String);
+
+/// The session that an answer opens.
+fn opened(reply: Reply) -> Option<Opened> {
+    match of_initialize(reply) {
+        Seen::Initialized(result, Some(session)) => Some((session, result)),
+        _ => None,
+    }
+}
+
 enum Asked {
-    /// It lets us in.
-    Accepted,
+    /// It lets us in, in this session if it opened one.
+    Accepted(Option<Opened>),
     /// It answers in another way.
     Otherwise(Head, Body),
     /// It wants credentials.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::assembly::{Ends, Guest, assemble};
+use super::assembly::{Ends, Guest, assemble, stops};
 use crate::edge::http::client::HttpClient;
-use crate::edge::{log, signals, stdio};
+use crate::edge::{log, stdio};
 use crate::error::Failure;
 use crate::proto::text::public_url;
 use crate::proto::{Level, StopReason};
@@ -33,8 +33,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         log::say(Level::Warn, &warning);
     }
     http.warm_up(&settings.url);
-    let stops = signals::watch()
-        .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))?;
+    let stops = stops()?;
     let is_by_hand = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if is_by_hand {
         for line in words_to_a_person(&settings.url) {

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::io::Read;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -42,6 +42,11 @@ impl Said {
 /// Runs `doctor` with these arguments to its end.
 #[track_caller]
 fn doctor(home: &Home, arguments: &[OsString], environment: &[(&str, OsString)]) -> Said {
+    ended(&mut started(home, arguments, environment))
+}
+
+#[track_caller]
+fn started(home: &Home, arguments: &[OsString], environment: &[(&str, OsString)]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
     command
         .arg("doctor")
@@ -54,7 +59,12 @@ fn doctor(home: &Home, arguments: &[OsString], environment: &[(&str, OsString)])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
+    command.spawn().expect("the program starts")
+}
+
+/// Waits for its end.
+#[track_caller]
+fn ended(child: &mut Child) -> Said {
     let out = read(child.stdout.take().expect("stdout is piped"));
     let stderr = read(child.stderr.take().expect("stderr is piped"));
     let until = Instant::now() + PATIENCE;
@@ -462,6 +472,7 @@ fn a_server_that_wants_a_sign_in() {
     assert_eq!(world.auth.registrations().len(), 0);
     case_in(&world, "signs in now").args(["--login"]).check();
     assert_eq!(world.launcher.count(), 1);
+    assert_eq!(world.remote.sessions_alive(), 0);
     case_in(&world, "is signed in").check();
     assert_eq!(world.launcher.count(), 1);
     world.remote.take_violations();
@@ -620,6 +631,43 @@ fn every_session_is_ended_and_nothing_is_called() {
     assert!(remote.calls_of("tools/call").is_empty());
 }
 
+#[test]
+#[cfg(unix)]
+fn a_session_is_ended_when_somebody_stops_doctor() {
+    let remote = Legacy::sessions()
+        .lenient()
+        .on("tools/list", |_| Reply::never())
+        .start();
+    let home = Home::new();
+    let mut child = started(&home, &[remote.url().into()], &[]);
+    let until = Instant::now() + PATIENCE;
+    while remote.calls_of("tools/list").is_empty() {
+        assert!(Instant::now() < until, "nothing is listed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let said = ended(&mut child);
+    assert_eq!(remote.sessions_alive(), 0);
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.stderr.contains("stopped before"), "{}", said.stderr);
+    assert!(!said.out.contains("bad "), "{}", said.out);
+}
+
+#[test]
+fn a_limit_of_the_users_is_named_where_it_is_reached() {
+    let remote = Legacy::sessions()
+        .lenient()
+        .on("tools/list", |_| Reply::never())
+        .start();
+    let report = case("call timeout", &remote.url())
+        .args(["--call-timeout", "1"])
+        .bad_without_flag("tools")
+        .check();
+    let text = text_of(&report, "tools");
+    assert!(text.contains("--call-timeout"), "{text}");
+}
+
 // ----- how it looks -----
 
 #[test]
@@ -748,6 +796,12 @@ fn f22_no_session_or_cookie_in_the_report() {
     let arguments = [remote.url().into(), "--report".into(), file.clone().into()];
     let said = doctor(&home, &arguments, &[]);
     let written = std::fs::read_to_string(&file).unwrap();
+    for probe in [
+        "for initialize: HTTP 200",
+        "for the stream of HTTP+SSE: HTTP ",
+    ] {
+        assert!(written.contains(probe), "{written}");
+    }
     let sessions = remote.calls().into_iter().filter_map(|call| call.session());
     for secret in sessions.chain(["canary-cookie-value".to_owned()]) {
         for text in [&said.out, &said.stderr, &written] {
@@ -771,6 +825,8 @@ fn a_report_that_cannot_be_written_says_so() {
     let said = doctor(&home, &arguments, &[]);
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("--report"), "{}", said.stderr);
+    assert!(!said.stderr.contains("at path"), "{}", said.stderr);
+    assert!(said.out.trim_end().ends_with("works."), "{}", said.out);
 }
 
 #[test]
@@ -780,4 +836,32 @@ fn options_that_are_wrong_end_with_2() {
     assert_eq!(said.code, Some(2), "{}", said.out);
     assert_eq!(said.out, "");
     assert!(said.stderr.contains("--allow-http"), "{}", said.stderr);
+}
+
+#[test]
+fn every_check_in_the_documentation_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = |folder: &str| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let files = ["proto/doctor", "commands/doctor", "sign_in"]
+        .into_iter()
+        .flat_map(files);
+    let source: String = files
+        .filter(|file| file.is_file())
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let (_, tables) = DOCUMENTED.split_once("\n## The checks\n").unwrap();
+    let cells = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let ids: Vec<&str> = cells
+        .flat_map(|cell| cell.split('`').filter(|part| !part.starts_with(',')))
+        .filter(|id| !id.is_empty())
+        .collect();
+    assert!(ids.len() > 25, "{ids:?}");
+    for id in ids {
+        assert!(source.contains(&format!("\"{id}\"")), "{id} is never said");
+    }
 }

@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mcp_bridge::proto::clients::edit::{self, Found};
+use mcp_bridge::proto::clients::edit;
+use mcp_bridge::proto::clients::entry::Found;
 use mcp_bridge::proto::clients::entry::{Server, Shape};
 use mcp_bridge::proto::clients::places::{Folders, System, places};
 use mcp_bridge::proto::clients::{Client, Scope, mcp_remote};

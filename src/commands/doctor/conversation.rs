@@ -3,11 +3,12 @@
 //!
 //! In: the client's side. Out: the bridge (`driver`), putting it together (`assembly`).
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::super::assembly::{Ends, Guest, assemble, now};
 use super::terminal::Task;
@@ -17,11 +18,14 @@ use crate::proto::doctor::{Check, Mark, requests, what_and_next};
 use crate::proto::failure::Kind;
 use crate::proto::filter::Filter;
 use crate::proto::message::{self, Message, member};
-use crate::proto::{json, limits, object, text};
+use crate::proto::{StopReason, json, limits, object, text};
 use crate::settings::Settings;
 
 /// Pieces of output that may wait to be read.
 const PIECES: usize = 16;
+
+/// How much longer than `--call-timeout` an answer is waited for.
+const BEYOND: Duration = Duration::from_secs(5);
 
 /// How long tokens that were asked for are waited for at the end.
 const TOKENS_GRACE: Duration = Duration::from_secs(2);
@@ -40,23 +44,25 @@ pub(super) struct Conversation {
 }
 
 /// Talks to the server with the user's options. `may_sign_in`: other credentials than those that
-/// are stored may be got.
+/// are stored may be got. Ends early, with its session, when `stop` says so.
 pub(super) async fn converse(
     settings: &Settings,
     http: &HttpClient,
     may_sign_in: bool,
     task: &Task,
+    mut stop: watch::Receiver<bool>,
 ) -> Conversation {
     let mut settings = settings.clone();
     // The filter is laid over the lists here, so that what it hides can be counted.
     let filter = std::mem::take(&mut settings.bridge.filter);
     settings.bridge.ping_interval = None;
-    let patience = settings.bridge.call_timeout.unwrap_or(limits::INITIALIZE);
+    // The bridge's own word on a limit of the user's comes first.
+    let limit = settings.bridge.call_timeout.map(|limit| limit + BEYOND);
+    let patience = limit.unwrap_or(limits::INITIALIZE);
     let (to_bridge, lines) = mpsc::channel(LINES_QUEUED);
     let (pieces, from_bridge) = mpsc::channel(PIECES);
     let (stdout, stdout_closed) = Output::start(Pipe(pieces));
-    // Nobody asks for an end but the client.
-    let (_stop, stops) = mpsc::channel(1);
+    let (to_stop, stops) = mpsc::channel(1);
     let ends = Ends {
         lines,
         stdout,
@@ -78,7 +84,17 @@ pub(super) async fn converse(
         client.finish().await;
         conversation
     };
-    let (_, conversation) = tokio::join!(driver.run(), talking);
+    let stopping = async {
+        if stop.wait_for(|stop| *stop).await.is_ok() {
+            // It may have ended by itself.
+            let _ = to_stop.send(StopReason::Signal).await;
+        }
+        std::future::pending::<Infallible>().await
+    };
+    let (_, conversation) = tokio::select! {
+        done = async { tokio::join!(driver.run(), talking) } => done,
+        never = stopping => match never {},
+    };
     if let Some(sign_in) = sign_in {
         sign_in.settle(TOKENS_GRACE).await;
     }

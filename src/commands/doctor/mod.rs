@@ -11,7 +11,9 @@ mod report;
 mod terminal;
 mod transports;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use url::Url;
@@ -20,7 +22,7 @@ use self::discretion::Discretion;
 use self::report::Findings;
 use self::terminal::{Screen, Task};
 use self::transports::Asker;
-use super::assembly::{launcher, random, spread};
+use super::assembly::{launcher, random, spread, stops};
 use super::print;
 use crate::edge::http::client::HttpClient;
 use crate::edge::oauth::OauthHttp;
@@ -32,7 +34,7 @@ use crate::proto::doctor::verdict::Verdict;
 use crate::proto::doctor::{Check, Mark, revision};
 use crate::proto::headers::UserHeaders;
 use crate::proto::text::public_url;
-use crate::proto::{Level, Refused};
+use crate::proto::{Level, Refused, StopReason};
 use crate::settings::{DoctorSettings, Notice, Settings};
 use crate::sign_in::{self, Parts, SignIn};
 
@@ -48,6 +50,9 @@ const AFTER_CONNECTION: [&str; 8] = [
     "resources",
 ];
 
+/// How long the end of a session is waited for when somebody stops us.
+const ENDING: Duration = Duration::from_secs(3);
+
 /// Names of the checks in a conversation.
 const CONVERSATION: [&str; 4] = ["initialize", "tools", "prompts", "resources"];
 
@@ -60,7 +65,7 @@ pub async fn run(settings: DoctorSettings) -> Result<Mark, Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let server = public_url(&settings.settings.url);
     screen.begin(&format!("mcp-bridge {version} looks at {server}"))?;
-    let not_tried = examine(&settings, &mut screen).await?;
+    let not_tried = unless_stopped(&settings, &mut screen).await?;
     if !not_tried.is_empty() {
         screen.say(&format!("not tried: {}", not_tried.join(", ")))?;
     }
@@ -73,12 +78,54 @@ pub async fn run(settings: DoctorSettings) -> Result<Mark, Failure> {
     if settings.json {
         print(&report::json(&settings, &findings)?)?;
     }
+    let mut written = Ok(());
     if let Some(path) = &settings.report {
-        report::write(path, &settings, &findings, &Discretion::of(&settings))?;
-        screen.say(&format!("the report is in {}", path.display()))?;
+        written = report::write(path, &settings, &findings, &Discretion::of(&settings));
+        if written.is_ok() {
+            screen.say(&format!("the report is in {}", path.display()))?;
+        }
     }
     screen.conclude(&format!("{server} {}.", verdict.text))?;
-    Ok(verdict.mark)
+    written.map(|()| verdict.mark)
+}
+
+/// Makes the checks. Whoever stops them (Ctrl+C) waits no longer than for the end of a session.
+async fn unless_stopped(
+    settings: &DoctorSettings,
+    screen: &mut Screen,
+) -> Result<Vec<&'static str>, Failure> {
+    let mut stops = stops()?;
+    let stop = watch::Sender::new(false);
+    let mut examination = pin!(examine(settings, screen, &stop));
+    tokio::select! {
+        biased;
+        done = &mut examination => return done,
+        () = signal(&mut stops) => {}
+    }
+    // Whoever listens has a session to end.
+    if stop.receiver_count() > 0 {
+        stop.send_replace(true);
+        tokio::select! {
+            _ = &mut examination => {}
+            () = tokio::time::sleep(ENDING) => {}
+            () = signal(&mut stops) => {}
+        }
+    }
+    Err(stopped())
+}
+
+/// A signal. That the program is gone which started us is no reason to stop.
+async fn signal(stops: &mut mpsc::Receiver<StopReason>) {
+    while let Some(reason) = stops.recv().await {
+        if reason == StopReason::Signal {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+fn stopped() -> Failure {
+    Failure::runtime("stopped before everything was looked at")
 }
 
 /// Makes the checks, in the order in which they follow from each other. Names of those that could
@@ -86,6 +133,7 @@ pub async fn run(settings: DoctorSettings) -> Result<Mark, Failure> {
 async fn examine(
     settings: &DoctorSettings,
     screen: &mut Screen,
+    stop: &watch::Sender<bool>,
 ) -> Result<Vec<&'static str>, Failure> {
     let bridge = &settings.settings;
     screen.show(options(&settings.notices))?;
@@ -108,7 +156,8 @@ async fn examine(
     if !connected.reached {
         return Ok(AFTER_CONNECTION.to_vec());
     }
-    Server::new(settings, http).examine(screen, &task).await
+    let server = Server::new(settings, http);
+    server.examine(screen, &task, stop).await
 }
 
 /// What was noticed about the options.
@@ -170,7 +219,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    async fn examine(self, screen: &mut Screen, task: &Task) -> Result<Vec<&'static str>, Failure> {
+    async fn examine(
+        self,
+        screen: &mut Screen,
+        task: &Task,
+        stop: &watch::Sender<bool>,
+    ) -> Result<Vec<&'static str>, Failure> {
         let (strategy, protocol) = (self.settings.bridge.strategy, self.settings.bridge.protocol);
         if !self.settings.header_commands.is_empty() {
             task.set("running the header commands");
@@ -206,8 +260,12 @@ impl<'a> Server<'a> {
             return Ok(CONVERSATION.to_vec());
         }
         let (settings, http) = (self.settings, &self.http);
-        let conversation = conversation::converse(settings, http, self.login, task);
+        let conversation =
+            conversation::converse(settings, http, self.login, task, stop.subscribe());
         let conversation = Box::pin(screen.during(task, conversation)).await;
+        if *stop.borrow() {
+            return Err(stopped());
+        }
         let over_sse = revision::judge(&looks, protocol).is_none();
         if let Some(result) = conversation.initialized.filter(|_| over_sse) {
             screen.show(vec![revision::of_result(&result)])?;

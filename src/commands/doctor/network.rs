@@ -163,8 +163,8 @@ fn described(http: &HttpClient, url: &Url, answered: &Answered) -> String {
 }
 
 fn silent() -> Check {
-    let text = "it is connected, but a HEAD request is not answered";
-    Check::warning("connection", text, SEE_BELOW)
+    let text = "connected; a HEAD request is not answered, as servers of HTTP+SSE often do not";
+    Check::good("connection", text)
 }
 
 /// Whether somebody was reached: some servers cannot answer HEAD, which says nothing about the

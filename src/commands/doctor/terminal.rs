@@ -116,18 +116,15 @@ impl Screen {
         let mut work = std::pin::pin!(work);
         for turn in 0_usize.. {
             tokio::select! {
-                done = &mut work => {
-                    line.write("");
-                    return done;
-                }
+                done = &mut work => return done,
                 _ = beat.tick() => {
-                    let sign = SPINNER.get(turn % SPINNER.len()).filter(|_| style.signs);
-                    let sign = sign.copied().unwrap_or("-");
+                    let turning = SPINNER.get(turn % SPINNER.len()).filter(|_| style.signs);
+                    let (sign, dots) = turning.map_or(("-", "..."), |sign| (*sign, "…"));
                     let waited = match began.elapsed().as_secs() {
                         0 | 1 => String::new(),
                         seconds => format!(" {seconds} s"),
                     };
-                    line.write(&format!("{sign} {} …{waited}", task.get()));
+                    line.write(&format!("{sign} {} {dots}{waited}", task.get()));
                 }
             }
         }
@@ -140,6 +137,14 @@ impl Screen {
 struct Line {
     /// Columns that are written on.
     width: usize,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.width > 0 {
+            self.write("");
+        }
+    }
 }
 
 impl Line {

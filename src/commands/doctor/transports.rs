@@ -12,17 +12,17 @@ use url::Url;
 
 use super::super::assembly::{exchange, now};
 use crate::edge::http::client::HttpClient;
+use crate::edge::log;
 use crate::edge::remote::{self, Credentials, Remote};
 use crate::proto::bridge::Protocol;
 use crate::proto::doctor::requests;
 use crate::proto::doctor::transports::{
-    Look, Looks, Reply, Seen, head_of, of_discover, of_initialize, of_stream,
+    Look, Looks, Reply, Seen, head_of, is_response, of_discover, of_initialize, of_stream,
 };
 use crate::proto::headers::UserHeaders;
-use crate::proto::message::{Message, member};
 use crate::proto::sse::Event;
 use crate::proto::transport::Transport;
-use crate::proto::{Input, Request, Ticket, limits};
+use crate::proto::{Head, Input, Level, Request, Ticket, limits, text};
 use crate::settings::ExchangeSettings;
 
 /// How long HTTP+SSE is waited for where Streamable HTTP is spoken: such servers may open a stream
@@ -124,7 +124,9 @@ impl Asker {
 
     async fn initialize(&mut self, url: &Arc<Url>, limit: Duration) -> Look {
         let request = requests::initialize(url);
-        let look = self.ask(request, limit, is_response, of_initialize).await;
+        let look = self
+            .ask("initialize", request, limit, is_response, of_initialize)
+            .await;
         if let Seen::Initialized(result, Some(session)) = &look.seen {
             self.end(url, session.clone(), result).await;
         }
@@ -133,27 +135,32 @@ impl Asker {
 
     async fn discover(&mut self, url: &Arc<Url>, limit: Duration) -> Look {
         let request = requests::discover(url);
-        self.ask(request, limit, is_response, of_discover).await
+        let what = "server/discover";
+        self.ask(what, request, limit, is_response, of_discover)
+            .await
     }
 
     async fn stream(&mut self, url: &Arc<Url>, limit: Duration) -> Look {
         let request = requests::stream(url);
         let is_endpoint = |event: &Event| event.name.as_deref() == Some("endpoint");
-        self.ask(request, limit, is_endpoint, of_stream).await
+        let what = "the stream of HTTP+SSE";
+        self.ask(what, request, limit, is_endpoint, of_stream).await
     }
 
     /// Ends a session. Servers may refuse that, which does not matter.
     async fn end(&mut self, url: &Arc<Url>, session: HeaderValue, result: &str) {
-        let version = member(result, "protocolVersion").unwrap_or_default();
-        let version: String = serde_json::from_str(version).unwrap_or_default();
-        let request = requests::end(url, session, &version);
-        let _ = self.ask(request, ENDING, |_| true, Seen::Otherwise).await;
+        let request = requests::end(url, session, result);
+        let what = "the end of the session";
+        let _ = self
+            .ask(what, request, ENDING, |_| true, Seen::Otherwise)
+            .await;
     }
 
     /// Sends one request and waits for its answer, or on an event stream for the event that
-    /// `suits`.
+    /// `suits`. The log tells of it as `what`.
     async fn ask(
         &mut self,
+        what: &str,
         request: Request,
         limit: Duration,
         suits: impl Fn(&Event) -> bool,
@@ -162,6 +169,11 @@ impl Asker {
         self.asked += 1;
         let ticket = Ticket(self.asked);
         let began = now();
+        let asked = format!(
+            "doctor: {} {} for {what}",
+            request.verb.as_str(),
+            text::public_url(&request.url)
+        );
         self.remote.start(ticket, request);
         let mut stream = None;
         let waited = self.wait(ticket, &mut stream, suits);
@@ -173,11 +185,13 @@ impl Asker {
             },
         };
         self.remote.cancel(ticket);
-        let status = head_of(&reply).map(|head| head.status);
+        let (status, millis) = (head_of(&reply).map(|head| head.status), millis(began));
+        let answer = reply.to_string();
+        log::say(Level::Debug, &format!("{asked}: {answer}, {millis} ms"));
         Look {
             seen: judge(reply),
             status,
-            millis: millis(began),
+            millis,
         }
     }
 
@@ -185,7 +199,7 @@ impl Asker {
     async fn wait(
         &mut self,
         ticket: Ticket,
-        stream: &mut Option<crate::proto::Head>,
+        stream: &mut Option<Head>,
         suits: impl Fn(&Event) -> bool,
     ) -> Reply {
         loop {
@@ -228,11 +242,6 @@ fn works(look: Option<&Look>) -> bool {
         seen,
         Some(Seen::Initialized(..) | Seen::Discovered(_) | Seen::Endpoint)
     )
-}
-
-fn is_response(event: &Event) -> bool {
-    Message::parse(event.data.clone())
-        .is_ok_and(|message| message.result().is_some() || message.error().is_some())
 }
 
 /// Where MCP servers usually are, on the same origin and with the same query.

@@ -9,8 +9,9 @@ use super::configuration::{Journal, Opened, Place, is_ours, kept, quoted, typed}
 use super::print;
 use crate::edge::log;
 use crate::error::Failure;
-use crate::proto::clients::edit::{self, Edit, Problem};
+use crate::proto::clients::edit::{self, Edit};
 use crate::proto::clients::entry::Server;
+use crate::proto::clients::problem::Problem;
 use crate::proto::clients::{hints, mcp_remote, secrets};
 use crate::proto::text::public_url;
 use crate::settings::{InstallSettings, NewEntry, Order, PlaceSettings};

@@ -14,7 +14,7 @@ use reqwest::header::{self, HeaderName};
 use reqwest::{Response, Version};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use url::{Host, Url};
 
 use super::client::HttpClient;
@@ -180,10 +180,19 @@ pub async fn observe(http: &HttpClient, url: &Url) -> Observed {
     let (before, began) = (now(), Instant::now());
     let seen = Arc::new(Seen::default());
     let connect = http.settings().connect_timeout.unwrap_or(limits::CONNECT);
-    let outcome = match timeout(connect + ANSWER, head(http, url, &seen)).await {
-        Ok(Ok(answered)) => Outcome::Answered(answered),
-        Ok(Err(trouble)) => Outcome::Failed(trouble),
-        Err(_) => Outcome::Silent,
+    let patience = async {
+        sleep(ANSWER).await;
+        if !is_connected(http, url, &seen).await {
+            sleep(connect).await;
+        }
+    };
+    let outcome = tokio::select! {
+        biased;
+        answer = head(http, url, &seen) => match answer {
+            Ok(answered) => Outcome::Answered(answered),
+            Err(trouble) => Outcome::Failed(trouble),
+        },
+        () = patience => Outcome::Silent,
     };
     let (after, millis) = (now(), millis_since(began));
     let certificate = seen.take_last().map(|shown| {
@@ -196,6 +205,30 @@ pub async fn observe(http: &HttpClient, url: &Url) -> Observed {
         millis,
         before,
         after,
+    }
+}
+
+/// Whether it is certain that somebody is there who could answer by now.
+async fn is_connected(http: &HttpClient, url: &Url, seen: &Seen) -> bool {
+    if http.proxy_for(url).is_some() {
+        return false;
+    }
+    if url.scheme() == "https" {
+        return !seen.is_empty();
+    }
+    let first = match url.host() {
+        Some(Host::Ipv4(literal)) => Some(literal.into()),
+        Some(Host::Ipv6(literal)) => Some(literal.into()),
+        Some(Host::Domain(name)) => {
+            let found = (http.lookup())(name).await.unwrap_or_default();
+            found.first().map(SocketAddr::ip)
+        }
+        None => None,
+    };
+    let port = url.port_or_known_default().unwrap_or_default();
+    match first {
+        Some(first) => attempt(SocketAddr::new(first, port)).await == Reach::Open,
+        None => false,
     }
 }
 

@@ -64,6 +64,12 @@ impl Seen {
         });
     }
 
+    /// Whether there was no handshake yet.
+    pub(super) fn is_empty(&self) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_empty()
+    }
+
     /// The last handshake: the one with the server, unless the proxy's came to nothing.
     pub(super) fn take_last(&self) -> Option<Shown> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use super::entry::{Server, Shape};
+use super::entry::{Found, Server, Shape};
+use super::problem::{Problem, malformed};
+use super::splice::{ceil, floor, part};
 use super::{Client, Scope, json, toml};
 
 /// Shortest text that an [`Edit`] puts in place of another, in bytes, unless the file is shorter: a
@@ -14,15 +16,6 @@ use super::{Client, Scope, json, toml};
 const ANCHOR: usize = 48;
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
-
-/// An entry that was found in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its name.
-    pub name: String,
-    /// How it starts its server; `None`: it does not start a local program.
-    pub server: Option<Server>,
-}
 
 /// One change of a text: some bytes are replaced by others.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,30 +26,6 @@ pub struct Edit {
     pub removed: String,
     /// What stands there now. It may hold secrets.
     pub inserted: String,
-}
-
-/// Why a file cannot be edited. Nothing of it is quoted but positions and names.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// It is not what the client reads: where (line and column from 1) and what is wrong.
-    #[error("line {line}, column {column}: {what}")]
-    Malformed {
-        /// Line, from 1.
-        line: usize,
-        /// Column in characters, from 1.
-        column: usize,
-        /// What is wrong there.
-        what: String,
-    },
-    /// A member that has to be an object is something else.
-    #[error("\"{0}\" is not an object")]
-    NotAnObject(String),
-    /// There is an entry of that name already.
-    #[error("there is an entry named \"{0}\" already")]
-    Exists(String),
-    /// There is no entry of that name.
-    #[error("there is no entry named \"{0}\"")]
-    Missing(String),
 }
 
 impl fmt::Debug for Edit {
@@ -210,80 +179,6 @@ pub fn remove(text: &str, shape: Shape, name: &str) -> Result<Edit, Problem> {
     checked(text, &[mark, &after].concat(), shape, expected)
 }
 
-/// A piece of a text that another piece takes the place of.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Splice {
-    /// First byte.
-    pub(super) start: usize,
-    /// Behind the last byte.
-    pub(super) end: usize,
-    /// What comes there.
-    pub(super) with: String,
-}
-
-impl Splice {
-    /// Puts `with` in the place of what stands from `start` to `end`.
-    pub(super) fn new(start: usize, end: usize, with: impl Into<String>) -> Self {
-        Self {
-            start,
-            end,
-            with: with.into(),
-        }
-    }
-}
-
-/// The text with every piece in its place. Pieces overlap only where they take away.
-pub(super) fn spliced(text: &str, mut splices: Vec<Splice>) -> String {
-    splices.sort();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    for splice in &splices {
-        out.push_str(part(text, at, splice.start));
-        out.push_str(&splice.with);
-        at = at.max(splice.end);
-    }
-    out.push_str(part(text, at, text.len()));
-    out
-}
-
-/// What stands from `start` to `end`; nothing where these are no positions of the text.
-pub(super) fn part(text: &str, start: usize, end: usize) -> &str {
-    text.get(start..end).unwrap_or_default()
-}
-
-/// How the text ends its lines: as its first line does.
-pub(super) fn newline(text: &str) -> &'static str {
-    match text.split_once('\n') {
-        Some((line, _)) if line.ends_with('\r') => "\r\n",
-        _ => "\n",
-    }
-}
-
-/// The spaces and tabs at the beginning of the line in which `at` is.
-pub(super) fn indent(text: &str, at: usize) -> &str {
-    let line = part(text, line_start(text, at), at);
-    let rest = line.trim_start_matches([' ', '\t']);
-    part(line, 0, line.len() - rest.len())
-}
-
-/// Where the line begins in which `at` is.
-pub(super) fn line_start(text: &str, at: usize) -> usize {
-    part(text, 0, at)
-        .rfind(['\n', '\r'])
-        .map_or(0, |found| found + 1)
-}
-
-/// The problem that something is wrong at a position, in bytes.
-pub(super) fn malformed(text: &str, at: usize, what: impl Into<String>) -> Problem {
-    let at = floor(text, at);
-    let before = part(text, 0, at);
-    Problem::Malformed {
-        line: before.matches('\n').count() + 1,
-        column: part(text, line_start(text, at), at).chars().count() + 1,
-        what: what.into(),
-    }
-}
-
 /// The change, after a look at what a client would read after it.
 fn checked(
     text: &str,
@@ -328,22 +223,6 @@ fn only(text: &str, wanted: &str) -> Option<usize> {
     let first = text.find(wanted)?;
     let next = ceil(text, first + 1);
     text.get(next..)?.find(wanted).is_none().then_some(first)
-}
-
-/// The next beginning of a character at `at` or before it.
-fn floor(text: &str, at: usize) -> usize {
-    let mut candidates = (0..=at.min(text.len())).rev();
-    candidates
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0)
-}
-
-/// The next beginning of a character at `at` or behind it.
-fn ceil(text: &str, at: usize) -> usize {
-    let mut candidates = at..text.len();
-    candidates
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(text.len())
 }
 
 #[cfg(test)]

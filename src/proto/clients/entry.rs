@@ -18,6 +18,15 @@ pub struct Server {
     pub env: Vec<(String, String)>,
 }
 
+/// An entry that was found in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// How it starts its server; `None`: it does not start a local program.
+    pub server: Option<Server>,
+}
+
 /// Where in a file entries stand, and which members they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {

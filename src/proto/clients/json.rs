@@ -11,8 +11,9 @@ use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use self::layout::{Layout, Text};
-use super::edit::{Found, Problem, Splice, malformed, spliced};
-use super::entry::{Server, Shape};
+use super::entry::{Found, Server, Shape};
+use super::problem::{Problem, malformed};
+use super::splice::{Splice, spliced};
 
 mod layout;
 

@@ -12,8 +12,10 @@ mod json;
 pub mod mcp_remote;
 pub mod name;
 pub mod places;
+pub mod problem;
 pub mod restore;
 pub mod secrets;
+mod splice;
 mod toml;
 
 /// Longest name of an entry, in characters. Clients put the name before each tool's name, and model

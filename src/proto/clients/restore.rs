@@ -3,8 +3,9 @@
 //! In: the changes that were made, undone in an order that leaves the others standing. Out: single
 //! changes ([`super::edit`]), where they are remembered (`edge`).
 
-use super::edit::{self, Edit, Found, Problem};
-use super::entry::{Server, Shape};
+use super::edit::{self, Edit};
+use super::entry::{Found, Server, Shape};
+use super::problem::Problem;
 
 /// Shortest text that a change is found by alone, in bytes.
 const TELLING: usize = 16;

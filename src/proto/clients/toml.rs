@@ -10,9 +10,10 @@ use std::ops::Range;
 use toml_edit::{Array, Document, Item, Key, Table, TableLike, TomlError, Value};
 
 use self::lines::{Lines, Statement};
-use super::edit::{Found, Problem, Splice, indent, malformed, newline, part, spliced};
-use super::entry::{Server, Shape};
+use super::entry::{Found, Server, Shape};
+use super::problem::{Problem, malformed};
 use super::secrets;
+use super::splice::{Splice, indent, newline, part, spliced};
 
 mod lines;
 

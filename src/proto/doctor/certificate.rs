@@ -15,8 +15,7 @@ const ID: &str = "certificate";
 /// Time left under which a certificate deserves a look, in seconds.
 const SOON: u64 = 14 * 24 * 60 * 60;
 
-/// The same for certificates that never live long: a third of their life, when the common
-/// programs renew them (Let's Encrypt, "Integration Guide", When to Renew).
+/// The same for certificates that never live long: the share of their life that is left.
 const SHARE_OF_LIFE: u64 = 3;
 
 /// Seconds in a day.

@@ -1,5 +1,5 @@
-//! The first messages that a server is looked at with: they change nothing there but open a
-//! session, which is ended again.
+//! The first messages that a server is asked with, by `doctor` and by `login`: they change nothing
+//! there but open a session, which is ended again.
 //!
 //! In: requests, and whether an answer refuses them for want of credentials. Out: sending them
 //! (`commands`), what the answers mean (`transports`).
@@ -13,12 +13,13 @@ use url::Url;
 use crate::proto::auth::challenge::Challenge;
 use crate::proto::era::meta::{self, Stamp};
 use crate::proto::era::{SPOKEN, discover};
+use crate::proto::message::member;
 use crate::proto::revision::NEWEST_WITH_HANDSHAKE;
 use crate::proto::{Head, Refused, Request, Verb, headers};
 
 /// What the server is told of who asks, raw JSON.
 const CLIENT_INFO: &str = concat!(
-    r#"{"name":"mcp-bridge doctor","version":""#,
+    r#"{"name":"mcp-bridge","version":""#,
     env!("CARGO_PKG_VERSION"),
     r#""}"#
 );
@@ -66,11 +67,14 @@ pub fn stream(url: &Arc<Url>) -> Request {
     request(Verb::Get, url, fields, Bytes::new())
 }
 
-/// A DELETE that ends a session (MCP 2025-11-25, Transports, Session Management).
+/// A DELETE that ends the session (MCP 2025-11-25, Transports, Session Management) that this result
+/// of `initialize` opened, raw JSON.
 #[must_use]
-pub fn end(url: &Arc<Url>, session: HeaderValue, version: &str) -> Request {
+pub fn end(url: &Arc<Url>, session: HeaderValue, result: &str) -> Request {
     let mut fields = vec![(headers::SESSION_ID, session)];
-    if let Ok(version) = HeaderValue::from_str(version) {
+    let version = member(result, "protocolVersion");
+    let version: Option<String> = version.and_then(|raw| serde_json::from_str(raw).ok());
+    if let Some(Ok(version)) = version.as_deref().map(HeaderValue::from_str) {
         fields.push((headers::PROTOCOL_VERSION, version));
     }
     request(Verb::Delete, url, fields, Bytes::new())

@@ -3,6 +3,7 @@
 //! In: answers, the user's strategy, words. Out: getting the answers (`commands`); what an answer
 //! proves about the era (`era::evidence`), which revision follows from it (`revision`).
 
+use std::fmt;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -34,6 +35,28 @@ pub enum Reply {
     Failed(Trouble),
     /// No answer for so long.
     Late(Duration),
+}
+
+/// For the log: what kind of reply, without its content.
+impl fmt::Display for Reply {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(head, body) => {
+                write!(to, "HTTP {}, {} bytes", head.status, body.bytes.len())
+            }
+            Self::Event(head, event) => {
+                let bytes = event.data.len();
+                write!(to, "HTTP {}, an event of {bytes} bytes", head.status)
+            }
+            Self::Mute(head) => write!(
+                to,
+                "HTTP {}, an event stream without what was waited for",
+                head.status
+            ),
+            Self::Failed(trouble) => to.write_str(&trouble.text),
+            Self::Late(limit) => write!(to, "no answer within {} s", limit.as_secs()),
+        }
+    }
 }
 
 /// What a reply means.
@@ -132,6 +155,13 @@ fn otherwise(reply: Reply) -> Seen {
         Some(refused) => Seen::Refused(Box::new(refused)),
         None => Seen::Otherwise(reply),
     }
+}
+
+/// Whether an event holds a JSON-RPC response.
+#[must_use]
+pub fn is_response(event: &Event) -> bool {
+    Message::parse(event.data.clone())
+        .is_ok_and(|message| message.result().is_some() || message.error().is_some())
 }
 
 /// The head of an answer, if there was one.

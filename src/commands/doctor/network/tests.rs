@@ -693,9 +693,6 @@ async fn odd_answers_to_head_are_no_reason_to_give_up() {
         connect_timeout: Some(Duration::from_millis(500)),
         ..NetworkSettings::default()
     };
-    let mute = serve(|mut stream| {
-        let _ = stream.read_to_end(&mut Vec::new());
-    });
     let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     for (base, words) in [
         (answering(""), "closed the connection"),
@@ -704,7 +701,6 @@ async fn odd_answers_to_head_are_no_reason_to_give_up() {
             "does not answer in HTTP",
         ),
         (answering(huge), "of headers"),
-        (format!("http://{mute}"), "is not answered"),
     ] {
         let connected = connected(&settings, &base).await;
         assert!(connected.reached, "{words}");
@@ -712,6 +708,23 @@ async fn odd_answers_to_head_are_no_reason_to_give_up() {
         let line = connected.only("connection");
         assert!(line.text.contains(words), "{line:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_silent_on_head_alone_is_good() {
+    let mute = serve(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    // Nobody waits for a connection that is there.
+    let settings = NetworkSettings {
+        connect_timeout: Some(Duration::from_secs(3600)),
+        ..NetworkSettings::default()
+    };
+    let connected = connected(&settings, &format!("http://{mute}")).await;
+    assert!(connected.reached);
+    assert!(connected.conspicuous().is_empty());
+    let line = connected.only("connection");
+    assert!(line.text.contains("is not answered"), "{line:?}");
 }
 
 // ----- the clock -----

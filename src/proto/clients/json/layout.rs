@@ -6,7 +6,7 @@
 use jsonc_parser::ast::{Object, ObjectProp};
 use jsonc_parser::common::Ranged;
 
-use crate::proto::clients::edit::{Splice, indent, line_start, newline, part};
+use crate::proto::clients::splice::{Splice, indent, line_start, newline, part};
 
 /// Indentation where the file shows none.
 const UNIT: &str = "  ";

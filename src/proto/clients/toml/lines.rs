@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::proto::clients::edit::{Splice, line_start, newline, part, spliced};
+use crate::proto::clients::splice::{Splice, line_start, newline, part, spliced};
 
 /// A line that says something, or several, if its value goes over several.
 #[derive(Clone)]
