@@ -4,10 +4,11 @@
 //! manifest says ([`crate::proto::mcpb`]), the archive ([`crate::edge::archive`]).
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::print;
-use crate::edge::archive::{self, Content, Entry, Written};
+use crate::edge::archive::{self, Content, Entry, Problem, Written};
 use crate::error::Failure;
 use crate::proto::mcpb::{self, About, Field, Platform};
 use crate::proto::text::{public_url, sanitize};
@@ -44,8 +45,7 @@ pub fn run(settings: PackSettings) -> Result<(), Failure> {
     let manifest = mcpb::manifest(&about, &launch)
         .map_err(|error| Failure::runtime(format!("the manifest cannot be written: {error}")))?;
     let entries = entries(manifest, program()?, platform, certificates);
-    let written = archive::write(&output, &entries)
-        .map_err(|problem| Failure::runtime(problem.to_string()))?;
+    let written = archive::write(&output, &entries).map_err(|problem| failure(&problem))?;
     print(&words(&output, &about, &launch.fields, written))
 }
 
@@ -82,6 +82,18 @@ fn program() -> Result<PathBuf, Failure> {
         Failure::runtime(format!("the program's own file cannot be found: {error}"))
             .hint("start it by its whole path")
     })
+}
+
+fn failure(problem: &Problem) -> Failure {
+    let failure = Failure::file(problem.to_string());
+    let Problem::Write { error, .. } = problem else {
+        return failure;
+    };
+    match error.kind() {
+        ErrorKind::NotFound => failure.hint("make the folder first, or name another file"),
+        ErrorKind::StorageFull => failure.hint("free some space, or name a file on another disk"),
+        _ => failure.hint("name a file in a folder of yours: --output FILE"),
+    }
 }
 
 fn words(output: &Path, about: &About, fields: &[Field], written: Written) -> String {

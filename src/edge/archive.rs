@@ -4,7 +4,7 @@
 //! are for (`proto::mcpb`, `commands`).
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -75,7 +75,10 @@ pub fn write(path: &Path, entries: &[Entry]) -> Result<Written, Problem> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let mut file = beside(folder.unwrap_or(Path::new("."))).map_err(fault)?;
-    zip(file.as_file_mut(), entries, &fault)?;
+    // In memory first: a writer that cannot finish its archive says so on stderr by itself.
+    let mut archive = Cursor::new(Vec::new());
+    zip(&mut archive, entries, &fault)?;
+    file.write_all(archive.get_ref()).map_err(fault)?;
     file.as_file().sync_all().map_err(fault)?;
     let bytes = file.as_file().metadata().map_err(fault)?.len();
     let replaced = path.try_exists().unwrap_or_default();
@@ -91,7 +94,9 @@ fn beside(folder: &Path) -> io::Result<NamedTempFile> {
     builder.prefix(".mcp-bridge-").suffix(".tmp");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    // Its errors name the file that was to be, which nobody asked for.
+    let made = builder.tempfile_in(folder);
+    made.map_err(|error| error.kind().into())
 }
 
 fn zip(
@@ -227,6 +232,11 @@ mod tests {
         let nowhere = folder.path().join("no/such/a.mcpb");
         let problem = write(&nowhere, &entries(&missing)).unwrap_err().to_string();
         assert!(problem.contains("a.mcpb cannot be written"), "{problem}");
+        let below_a_file = missing.join("a.mcpb");
+        let problem = write(&below_a_file, &entries(&missing));
+        let problem = problem.unwrap_err().to_string();
+        assert!(problem.contains("a.mcpb cannot be written"), "{problem}");
+        assert!(!problem.contains(".mcp-bridge-"), "{problem}");
     }
 
     #[cfg(unix)]

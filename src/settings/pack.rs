@@ -43,6 +43,7 @@ impl PackSettings {
     pub fn resolve(pack: &Pack) -> Result<Self, Failure> {
         let output = output(pack)?;
         refuse_secrets(pack)?;
+        refuse_variables(pack)?;
         let cli = as_the_bridge_reads_it(pack)?;
         let url = remote_url(cli.url.reveal(), cli.network.allow_http)?;
         let inline = |source: &&HeaderSource| matches!(source, HeaderSource::Inline(_));
@@ -71,11 +72,12 @@ fn output(pack: &Pack) -> Result<PathBuf, Failure> {
         return Ok(pack.output.clone());
     }
     let what = "--output must name a file that ends in .mcpb, by which Claude Desktop knows it";
-    let next = match pack.output.file_stem() {
-        Some(stem) => format!("write --output {}.{SUFFIX}", stem.to_string_lossy()),
-        None => format!("write --output server.{SUFFIX}"),
+    let stem = pack.output.file_stem().and_then(|stem| stem.to_str());
+    let better = match stem {
+        Some(stem) if !stem.starts_with('.') => pack.output.with_extension(SUFFIX),
+        _ => pack.output.with_file_name(format!("server.{SUFFIX}")),
     };
-    Err(Failure::usage(what).hint(next))
+    Err(Failure::usage(what).hint(format!("write --output {}", better.display())))
 }
 
 fn name(pack: &Pack) -> Result<Option<String>, Failure> {
@@ -85,6 +87,10 @@ fn name(pack: &Pack) -> Result<Option<String>, Failure> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > NAME_CHARS {
         let what = format!("--name must have 1 to {NAME_CHARS} characters");
+        return Err(Failure::usage(what));
+    }
+    if name.chars().any(char::is_control) {
+        let what = "--name must be one line, without control characters";
         return Err(Failure::usage(what));
     }
     Ok(Some(name.to_owned()))
@@ -103,6 +109,15 @@ fn refuse_secrets(pack: &Pack) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
+}
+
+/// The bridge replaces nothing in an address, and a client would put its own folders there.
+fn refuse_variables(pack: &Pack) -> Result<(), Failure> {
+    if pack.words.iter().any(|word| word.reveal().contains("${")) {
+        let what = "the address holds ${…}, and nothing is replaced in an address";
+        return Err(Failure::usage(what).hint("write the whole address out"));
+    }
+    Ok(())
 }
 
 /// The command line, read as the bridge will read it.
@@ -213,6 +228,9 @@ mod tests {
             ("notes.txt", "notes.mcpb"),
             ("x", "x.mcpb"),
             ("a.zip", "a.mcpb"),
+            ("folder/a.zip", "--output folder/a.mcpb"),
+            ("folder/.mcpb", "--output folder/server.mcpb"),
+            ("..", "--output ../server.mcpb"),
         ] {
             let text = refusal(&["https://e.com/", "-o", file]);
             assert!(text.contains(".mcpb") && text.contains(next), "{text}");
@@ -229,6 +247,9 @@ mod tests {
             (&["https://e.com/", "--header", "ca nary: ${X}"], "--header"),
             (&["https://e.com/", "--ignore-tol", "x"], "--ignore-tool"),
             (&["https://e.com/", "--name", " "], "--name"),
+            (&["https://e.com/", "--name", "a\nb"], "one line"),
+            (&["https://e.com/${HOME}/mcp"], "the whole address"),
+            (&["https://${HOST}/"], "the whole address"),
         ] {
             let text = refusal(args);
             assert!(text.contains(wanted), "{args:?}: {text}");

@@ -482,15 +482,15 @@ fn servers_of_single_projects_of_claude_code_are_mentioned() {
     // Those alone; and what somebody once wrote about it is no entry.
     let text = json!({
         "projects": {
-            "/work/one": {
+            "/home/me/one": {
                 "history": [{"display": "npx mcp-remote https://x.example/"}],
                 "mcpServers": {
                     "here": {"command": "npx", "args": ["mcp-remote", "https://canary.example/"]},
                     "other": {"command": "other"}
                 }
             },
-            "/work/two": {"mcpServers": null},
-            "/work/three": 3
+            "/home/me/two": {"mcpServers": null},
+            "/home/me/three": 3
         }
     });
     let desk = Desk::new();
@@ -498,7 +498,7 @@ fn servers_of_single_projects_of_claude_code_are_mentioned() {
     let said = desk
         .run(&["install", "--from-mcp-remote", "claude-code"])
         .ok()
-        .says("\"here\" of /work/one")
+        .says("\"here\" of /home/me/one")
         .says("No other entry runs mcp-remote")
         .says_nothing_of("canary");
     assert!(!said.out.contains("\"other\""), "{}", said.out);

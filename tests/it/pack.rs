@@ -202,7 +202,8 @@ fn what_cannot_be_packed_leaves_no_file_and_quotes_no_secret() {
         ),
         (&["--header", "X-Home: ${HOME}"], 2, "another name"),
         (&["-o", "server.zip"], 2, "server.mcpb"),
-        (&["-o", "no/such/server.mcpb"], 1, "cannot be written"),
+        (&["-o", "no/such/server.mcpb"], 1, "make the folder first"),
+        (&["-o", "."], 2, "server.mcpb"),
     ] {
         let packed = pack(&home, &[&[url], args].concat());
         let said = text(&packed.stdout) + &text(&packed.stderr);
@@ -212,4 +213,35 @@ fn what_cannot_be_packed_leaves_no_file_and_quotes_no_secret() {
     }
     let left = fs::read_dir(home.path()).unwrap().count();
     assert_eq!(left, 0, "nothing was written");
+}
+
+/// A limit on the size of files, as a stand-in for a full disk.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_finished_is_not_left_and_one_error_is_said() {
+    let home = Home::new();
+    let limited = r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#;
+    let program = env!("CARGO_BIN_EXE_mcp-bridge");
+    let start = Start {
+        program: "/bin/sh".to_owned(),
+        args: [
+            "-c",
+            limited,
+            program,
+            "pack",
+            "https://mcp.example.com/mcp",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        env: Vec::new(),
+    };
+    let packed = start.run(&home, "");
+    let said = text(&packed.stderr);
+    assert_eq!(packed.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("mcp-bridge: server.mcpb cannot be written: "),
+        "{said}"
+    );
+    let left = fs::read_dir(home.path()).unwrap().count();
+    assert_eq!(left, 0, "nothing was left");
 }

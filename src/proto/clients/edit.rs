@@ -1,8 +1,8 @@
 //! Changes of a client's configuration file that leave everything else as it is: comments, order,
 //! indentation, line ends, a byte order mark.
 //!
-//! In: which bytes change, and the check that nothing else did. Out: JSON ([`super::json`]), TOML
-//! ([`super::toml`]).
+//! In: which bytes change, and the check that nothing else did. Out: JSON (`json`), TOML
+//! (`toml`).
 
 use std::fmt;
 

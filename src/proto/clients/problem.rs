@@ -1,6 +1,6 @@
 //! Why a client's configuration file cannot be edited, with the place in it.
 //!
-//! In: words and positions. Out: finding out what is wrong ([`super::json`], [`super::toml`]).
+//! In: words and positions. Out: finding out what is wrong (`json`, `toml`).
 
 use super::splice::{floor, line_start, part};
 

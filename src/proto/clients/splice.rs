@@ -1,6 +1,6 @@
 //! Pieces of a text in the place of others, and where lines and characters begin.
 //!
-//! In: positions in bytes. Out: what the text means ([`super::json`], [`super::toml`]).
+//! In: positions in bytes. Out: what the text means (`json`, `toml`).
 
 /// A piece of a text that another piece takes the place of.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
